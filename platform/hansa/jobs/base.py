@@ -1,0 +1,241 @@
+"""The shape of a job: a fold over protected totals.
+
+    begin ──Step──► encode (each site, own rows) ──total──► advance ──Step or Answer──► …
+
+`begin` and `advance` run at the hub and see totals only; `encode` runs at a site and sees that site's rows only.
+Protection, noise and disclosure are applied around these three functions, so the author of a kind can't forget
+them. Nothing here reads a file, a clock or chance.
+
+A step names the blocks it totals. Two sorts exist:
+
+* `Reals`: numbers, bounded by `bound` per site, totalled to within `sites * step / 2`.
+* `Flags`: yes or no per place. The total says only whether *any* site said yes, not which and not how many: a yes
+  is contributed as a uniformly random ring element and a no as zero (a sum of random elements is zero with
+  probability 2^-64).
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from hansa.crypto import fixed_point
+from hansa.errors import Refused
+
+Array = npt.NDArray[np.float64]
+MAX_ELEMENTS = 32_768  # of one step: 256 KiB, what a letter carries without blobs
+
+
+class Reals(Struct, frozen=True, tag="reals"):
+    """Numbers to add up: `shape` of them, each site's at most `bound` in magnitude, in multiples of `step`."""
+
+    name: str
+    shape: tuple[int, ...]
+    bound: float
+    step: float
+
+
+class Flags(Struct, frozen=True, tag="flags"):
+    """Yes-or-no places of which the total tells only whether any site said yes."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+Block = Reals | Flags
+
+
+def size(block: Block) -> int:
+    return int(np.prod(block.shape, dtype=np.int64))
+
+
+def reals(name: str, shape: tuple[int, ...], bound: float, sites: int) -> Reals:
+    """A block of numbers with the finest precision at which `sites` contributions can't overflow."""
+    return Reals(name, shape, bound, fixed_point.finest_step(bound, sites))
+
+
+class Step(Struct, frozen=True):
+    """One pass: what to total, and the public state (encoded by the kind) that the sites need for it."""
+
+    name: str  # for people: "means", "iteration 3"
+    blocks: tuple[Block, ...]
+    state: bytes = b""
+
+
+Contribution = Mapping[str, npt.ArrayLike]  # block name → numbers of its shape, or booleans for Flags
+
+
+class Total(Struct, frozen=True):
+    """What the protocol gives: per block the sum (float64), or for Flags whether any site said yes (bool)."""
+
+    sites: int  # how many contributions it holds
+    values: Mapping[str, npt.NDArray[np.float64] | npt.NDArray[np.bool_]]
+
+    def real(self, name: str) -> Array:
+        return np.asarray(self.values[name], dtype=np.float64)
+
+    def flag(self, name: str) -> npt.NDArray[np.bool_]:
+        return np.asarray(self.values[name], dtype=np.bool_)
+
+    def number(self, name: str) -> float:
+        return float(self.real(name).reshape(-1)[0])
+
+    def count(self, name: str) -> int:
+        return round(self.number(name))
+
+
+class Column(Struct, frozen=True):
+    """What others may know of a column. `categories` are declared by the institution, never read from the rows."""
+
+    name: str
+    type: Literal["number", "text"]
+    unit: str = ""
+    categories: tuple[str, ...] = ()
+
+
+class Schema(Struct, frozen=True):
+    """What others may know of a table: nothing of its rows."""
+
+    table: str
+    columns: tuple[Column, ...]
+
+    def column(self, name: str) -> Column:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise Refused(f"table '{self.table}' has no column '{name}'")
+
+
+class Table(Struct, frozen=True):
+    """A site's rows. Numbers are float64 with NaN where missing; text is an object array with None where missing.
+
+    Numeric categories are written as R does: 2.0 is "2".
+    """
+
+    schema: Schema
+    rows: int
+    columns: Mapping[str, npt.NDArray[np.generic]]
+
+    def numbers(self, name: str) -> Array:
+        if self.schema.column(name).type != "number":
+            raise Refused(f"column '{name}' of table '{self.schema.table}' holds text where numbers are due")
+        return np.asarray(self.columns[name], dtype=np.float64)
+
+    def texts(self, name: str) -> npt.NDArray[np.object_]:
+        return np.asarray(self.columns[name], dtype=np.object_)
+
+
+class Answer(Struct, frozen=True, tag_field="kind", kw_only=True):
+    """What a job gives. Subclasses carry `tag=` their kind; `notes` says what was rounded, dropped or coarsened."""
+
+    notes: tuple[str, ...] = ()
+
+
+class Job(Struct, frozen=True, tag_field="kind", kw_only=True):
+    """A question. The fields are its parameters, and the form on the screen; subclasses carry `tag=` their kind.
+
+    Field descriptions and limits come from `Annotated[..., Meta(title=, description=, ge=, …)]`.
+    """
+
+    title: ClassVar[str]  # for people, in the catalogue
+    learns: ClassVar[str]  # one sentence: what the totals reveal to whoever receives them, beyond the answer
+
+    @abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """The columns a site must load. Refuses parameters that contradict each other."""
+
+    @abstractmethod
+    def check(self, schema: Schema) -> None:
+        """Refuses, in one sentence that names the column, what this table can't answer."""
+
+    @abstractmethod
+    def begin(self, schemas: Sequence[Schema], sites: int) -> Step:
+        """The first step; `sites` is how many may contribute, `schemas` those of the participants."""
+
+    @abstractmethod
+    def encode(self, table: Table, step: Step) -> Contribution:
+        """A site's own share of the step, from its rows alone."""
+
+    @abstractmethod
+    def advance(self, step: Step, total: Total) -> Step | Answer:
+        """What follows from the total; refuses what has no answer (one class only, a constant column …)."""
+
+
+class Example(Struct, frozen=True):
+    """Documentation, the form's first filling and a test, at once: `job` over `tables` gives `answer`."""
+
+    job: Job
+    tables: Mapping[str, Table]
+    answer: Answer
+
+
+class Protected(Protocol):
+    """Chance for flags: `size` bytes from a secret stream of the site, never used twice."""
+
+    def __call__(self, size: int) -> bytes: ...
+
+
+def check_step(step: Step, sites: int) -> None:
+    """What a site and the hub check before they touch a step: the ring can't overflow, the size is carried."""
+    names = [block.name for block in step.blocks]
+    if len(set(names)) != len(names) or not names:
+        raise Refused("a step names its blocks once each, and has at least one")
+    for block in step.blocks:
+        if any(extent < 1 for extent in block.shape):
+            raise Refused(f"block '{block.name}' has an empty dimension")
+        if isinstance(block, Reals):
+            fixed_point.check_ring(block.bound, block.step, sites)
+    if sum(size(block) for block in step.blocks) > MAX_ELEMENTS:
+        raise Refused(f"the step '{step.name}' holds more than {MAX_ELEMENTS} numbers; ask for fewer cells or columns")
+
+
+def to_ring(step: Step, contribution: Contribution, chance: Protected) -> fixed_point.Ring:
+    """A contribution as one vector over Z_2^64, in the order of the step's blocks."""
+    parts = []
+    for block in step.blocks:
+        values = np.asarray(contribution[block.name])
+        if values.shape != block.shape:
+            raise ValueError(f"block {block.name} has shape {values.shape}, the step says {block.shape}")
+        if isinstance(block, Reals):
+            parts.append(fixed_point.encode(values.astype(np.float64), block.bound, block.step))
+        else:
+            yes = values.astype(np.bool_).reshape(-1)
+            drawn = np.frombuffer(chance(8 * yes.size), dtype="<u8").astype(np.uint64)
+            parts.append(np.where(yes, drawn, np.uint64(0)))
+    return np.concatenate(parts)
+
+
+def from_ring(step: Step, vector: fixed_point.Ring, sites: int) -> Total:
+    """The total of a step, from the sum of the contributions' vectors."""
+    values: dict[str, npt.NDArray[np.float64] | npt.NDArray[np.bool_]] = {}
+    start = 0
+    for block in step.blocks:
+        part = vector[start : start + size(block)].reshape(block.shape)
+        start += size(block)
+        values[block.name] = fixed_point.decode(part, block.step) if isinstance(block, Reals) else part != 0
+    if start != vector.size:
+        raise ValueError("the vector is longer than the step")
+    return Total(sites, values)
+
+
+def pooled(job: Job, tables: Mapping[str, Table], chance: Protected) -> Answer:
+    """Runs `job` over `tables` with a plain sum in one process: the reference that every protection must equal."""
+    for table in tables.values():
+        job.check(table.schema)
+    step: Step | Answer = job.begin([table.schema for table in tables.values()], len(tables))
+    while isinstance(step, Step):
+        check_step(step, len(tables))
+        total = np.zeros(sum(size(block) for block in step.blocks), dtype=np.uint64)
+        for table in tables.values():
+            total += to_ring(step, job.encode(table, step), chance)
+        step = job.advance(step, from_ring(step, total, len(tables)))
+    return step
+
+
+def encode_state(state: Struct) -> bytes:
+    """A kind's public state as deterministic bytes."""
+    return msgspec.msgpack.encode(state, order="deterministic")
