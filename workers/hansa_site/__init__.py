@@ -1,0 +1,12 @@
+"""What runs inside an institution, next to its data.
+
+    settings.py   site.toml: mailbox, database, tables, policy
+    vault.py      the site's keys
+    tables.py     CSV, Parquet and SQL tables: their schema, and columns of their rows
+    consent.py    what the institution agrees to
+    journal.py    what this site was asked and what it said, for ever: its own database
+    site.py       from letter to answer
+    app.py        the process: a Celery worker, the worker of waiting letters, the poster
+
+Nothing here imports hansa.hub: a site trusts a hub for liveness only.
+"""

@@ -1,0 +1,41 @@
+"""The command `hansa`: where the program is put together. Each file holds one group of subcommands.
+
+    local.py       a whole consortium on this machine        hub.py, site.py   one side, as in production
+    job.py         ask, watch, cancel                        audit.py          the log
+    demo.py        four hospitals                            dashboard.py      the page
+    consortium.py  CONSORTIUM.toml and the processes it means                  printing.py   answers as text
+
+Only this package may import both hansa.hub and hansa_site. Nothing heavy is imported before a subcommand needs it.
+"""
+
+import sys
+
+import typer
+
+from hansa.cli import audit, demo, hub, job, local, site
+from hansa.cli.page import dashboard
+from hansa.errors import NotEnoughSites, ProtocolViolation, Refused
+
+app = typer.Typer(
+    name="hansa",
+    help="Institutions that may not show each other their data compute together.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(local.app, name="local")
+app.add_typer(hub.app, name="hub")
+app.add_typer(site.app, name="site")
+app.add_typer(job.app, name="job")
+app.add_typer(audit.app, name="audit")
+app.command()(demo.demo)
+app.command()(dashboard)
+
+
+def main() -> None:
+    """One of our three errors becomes one sentence and exit code 2; anything else is a bug and shows as one."""
+    try:
+        app()
+    except (Refused, NotEnoughSites, ProtocolViolation) as error:
+        sys.stderr.write(f"hansa: {error}\n")
+        sys.exit(2)

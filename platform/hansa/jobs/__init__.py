@@ -1,0 +1,167 @@
+"""What may be asked. One file a kind; `KINDS` is the catalogue.
+
+| file          | what it holds                                                                        |
+|---------------|--------------------------------------------------------------------------------------|
+| base.py       | the shape of a job: begin, encode, advance; blocks, steps, totals, tables            |
+| magnitude.py  | how large numbers are, found without seeing them                                     |
+| levels.py     | the categories of a column, declared or found                                        |
+| example.py    | the tiny tables of the examples                                                      |
+| brackets.py   | quantiles, known to lie in an interval that holds ten rows                           |
+| summary.py    | `summary`: count, mean, variance, brackets of quantiles                              |
+| histogram.py  | `histogram`: counts in intervals                                                     |
+| table.py      | `table`: counts of categories, one or two columns, chi-squared                       |
+| glm.py        | `glm`: linear, logistic and Poisson regression                                       |
+| formula.py    | Wilkinson's formulas, read without evaluating anything in them                       |
+| design.py     | the design matrix that a formula and its categories mean                             |
+| family.py     | what the three families total, and their deviances                                   |
+| scaling.py    | the passes before the iterations: categories, magnitudes, means, spreads             |
+| fitting.py    | the iterations, and the answer                                                       |
+| scoring.py    | Newton's step, its standard errors, and which column depends on which                |
+
+A new kind is a file with a `Job`, an `Answer` and an `EXAMPLE`, and its module in `_MODULES`.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import msgspec
+from msgspec import Meta, Struct
+
+from hansa.errors import ProtocolViolation, Refused
+from hansa.jobs import glm, histogram, summary, table
+from hansa.jobs.base import Answer, Example, Job
+
+_MODULES = (summary, histogram, table, glm)
+
+EXAMPLES: Mapping[str, Example] = {
+    str(type(module.EXAMPLE.job).__struct_config__.tag): module.EXAMPLE for module in _MODULES
+}
+KINDS: Mapping[str, type[Job]] = {kind: type(example.job) for kind, example in EXAMPLES.items()}
+_ANSWERS: Any = Union[tuple(type(example.answer) for example in EXAMPLES.values())]  # noqa: UP007
+
+
+class Field(Struct, frozen=True, kw_only=True):
+    """One parameter of a kind, as a form shows it; `levels` maps columns to their categories."""
+
+    name: str
+    title: str
+    description: str
+    type: Literal["text", "number", "integer", "choice", "list", "levels", "column", "columns", "formula"]
+    choices: tuple[str, ...] = ()
+    default: Any = None
+    required: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+def _class(kind: str) -> type[Job]:
+    if kind not in KINDS:
+        raise Refused(f"there is no kind '{kind}'; there are {', '.join(KINDS)}")
+    return KINDS[kind]
+
+
+def parse(kind: str, parameters: Mapping[str, object]) -> Job:
+    """The job that a form's or a plan's parameters mean, or one sentence that says which of them is wrong."""
+    cls = _class(kind)
+    fields = {field.name: field for field in form(kind)}
+    for name in parameters:
+        if name not in fields:
+            raise Refused(f"'{kind}' has no parameter '{name}'; it has {', '.join(fields)}")
+    for field in fields.values():
+        if field.required and field.name not in parameters:
+            raise Refused(f"'{kind}' needs the parameter '{field.name}'")
+    types = {field.encode_name: field.type for field in msgspec.structs.fields(cls)}
+    for name, value in parameters.items():
+        try:
+            msgspec.convert(value, types[name])
+        except msgspec.ValidationError as error:
+            raise Refused(f"the parameter '{name}' of '{kind}' is due as {_due(fields[name])}") from error
+    job = msgspec.convert({"kind": kind, **parameters}, cls)
+    job.columns()
+    return job
+
+
+def form(kind: str) -> tuple[Field, ...]:
+    """The parameters of a kind, in the order in which a form asks for them."""
+    return tuple(_field(field) for field in msgspec.structs.fields(_class(kind)))
+
+
+def encode_answer(answer: Answer) -> bytes:
+    """JSON, with coefficients and columns in the order of the question."""
+    return msgspec.json.encode(answer)
+
+
+def decode_answer(data: bytes) -> Answer:
+    """The answer of whichever kind `data` (JSON) names."""
+    try:
+        answer: Answer = msgspec.json.decode(data, type=_ANSWERS)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise ProtocolViolation("what was given is not the answer of a known kind") from error
+    return answer
+
+
+def _field(field: msgspec.structs.FieldInfo) -> Field:
+    type_, metas = _plain(field.type)
+    meta: dict[str, Any] = {}
+    for found in metas:
+        for name in ("title", "description", "ge", "le", "extra"):
+            if getattr(found, name) is not None:
+                meta.setdefault(name, getattr(found, name))
+    choices = tuple(str(choice) for choice in get_args(type_)) if get_origin(type_) is Literal else ()
+    sort: Any = meta.get("extra", {}).get("form") or _sort(type_)
+    default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    return Field(
+        name=field.encode_name,
+        title=meta.get("title", field.encode_name),
+        description=meta.get("description", ""),
+        type=sort,
+        choices=choices,
+        default=None if field.required else default,
+        required=field.required,
+        minimum=meta.get("ge"),
+        maximum=meta.get("le"),
+    )
+
+
+def _plain(type_: Any) -> tuple[Any, list[Meta]]:
+    """A type without Annotated and without `| None`, and the Meta met on the way, outermost first."""
+    metas: list[Meta] = []
+    while True:
+        if get_origin(type_) is Annotated:
+            metas += [meta for meta in type_.__metadata__ if isinstance(meta, Meta)]
+            type_ = type_.__origin__
+            continue
+        some = [part for part in get_args(type_) if part is not type(None)]
+        if type(None) not in get_args(type_) or len(some) != 1:
+            return type_, metas
+        type_ = some[0]
+
+
+def _sort(type_: Any) -> str:
+    if get_origin(type_) is Literal:
+        return "choice"
+    return {int: "integer", float: "number", str: "text", tuple: "list", dict: "levels"}[
+        get_origin(type_) or type_
+    ]
+
+
+def _due(field: Field) -> str:
+    """What a form's field wants, in words."""
+    words = {
+        "text": "text",
+        "formula": "a formula of at most 500 characters",
+        "number": "a number",
+        "integer": "a whole number",
+        "choice": f"one of {', '.join(field.choices)}",
+        "list": "a list of texts",
+        "levels": "a mapping from column names to lists of categories",
+        "column": "the name of a column",
+        "columns": "a list of column names",
+    }
+    limits = [
+        f"{word} {limit:g}"
+        for word, limit in (("at least", field.minimum), ("at most", field.maximum))
+        if limit is not None
+    ]
+    few = " (1 to 64 of them)" if field.type == "columns" else ""
+    return " ".join([words[field.type] + few, " and ".join(limits)]).strip()

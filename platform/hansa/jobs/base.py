@@ -24,7 +24,7 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from hansa.crypto import fixed_point
-from hansa.errors import Refused
+from hansa.errors import ProtocolViolation, Refused
 
 Array = npt.NDArray[np.float64]
 MAX_ELEMENTS = 32_768  # of one step: 256 KiB, what a letter carries without blobs
@@ -190,7 +190,9 @@ def check_step(step: Step, sites: int) -> None:
         if isinstance(block, Reals):
             fixed_point.check_ring(block.bound, block.step, sites)
     if sum(size(block) for block in step.blocks) > MAX_ELEMENTS:
-        raise Refused(f"the step '{step.name}' holds more than {MAX_ELEMENTS} numbers; ask for fewer cells or columns")
+        raise Refused(
+            f"the step '{step.name}' holds more than {MAX_ELEMENTS} numbers; ask for fewer cells or columns"
+        )
 
 
 def to_ring(step: Step, contribution: Contribution, chance: Protected) -> fixed_point.Ring:
@@ -207,6 +209,22 @@ def to_ring(step: Step, contribution: Contribution, chance: Protected) -> fixed_
             drawn = np.frombuffer(chance(8 * yes.size), dtype="<u8").astype(np.uint64)
             parts.append(np.where(yes, drawn, np.uint64(0)))
     return np.concatenate(parts)
+
+
+def fit(step: Step, contribution: Contribution) -> Contribution:
+    """`contribution`, if the step asks for exactly this: the same names, shapes and sorts.
+
+    A hub that asks for numbers where a kind has flags would learn how many sites say yes; a site refuses here.
+    """
+    if {block.name for block in step.blocks} != set(contribution):
+        raise ProtocolViolation(f"the step '{step.name}' does not name the blocks that its state calls for")
+    for block in step.blocks:
+        values = np.asarray(contribution[block.name])
+        if values.shape != block.shape or (values.dtype == np.bool_) != isinstance(block, Flags):
+            raise ProtocolViolation(
+                f"block '{block.name}' of step '{step.name}' is not what its state calls for"
+            )
+    return contribution
 
 
 def from_ring(step: Step, vector: fixed_point.Ring, sites: int) -> Total:

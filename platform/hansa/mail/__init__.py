@@ -1,0 +1,10 @@
+"""How letters are stored, sent again, and received once, on both sides.
+
+    database.py  an engine with the settings that make a commit mean something
+    boxes.py     outbox, inbox and what was set aside: tables and the few statements on them
+    letters.py   what a letter may say, by kind
+    post.py      the way out: Celery to a site, a raw list to the hub
+    valkey.py    the embedded broker; rules.py its access rules
+
+The broker is a doorbell: everything here is right when it loses, repeats, reorders or invents.
+"""

@@ -1,0 +1,164 @@
+"""One job: live while it is open, then its answer with all that a reader must know about it."""
+
+import json
+
+import pandas as pd
+import streamlit as st
+
+from hansa.errors import ProtocolViolation, Refused
+from hansa.hub import actions, queries
+from hansa.hub.actions import Hub
+from hansa.hub.queries import JobDetail
+from hansa.jobs import KINDS, decode_answer
+from hansa_dashboard import drawing, session
+from hansa_dashboard.session import Person
+from hansa_dashboard.views.propose import EXACT, hub_learns
+from hansa_dashboard.words import badge, clock, listed, moment, plain, size, title, took
+
+
+def show(hub: Hub, person: Person) -> None:
+    run = st.query_params.get("run", "")
+    detail = queries.job(hub, run)
+    if detail is None:
+        st.title("Job")
+        st.info("There is no such job at this hub.")
+        return
+    view = detail.view
+    st.title(f"{plain(title(view.kind))}: {plain(view.table)}")
+    st.caption(f"Asked by {plain(view.person)} of {plain(view.proposer)}, {clock(view.created_at)}. Job {view.run}")
+    if view.ended_at is None:
+        if person.member == view.proposer and st.button("Cancel this job"):
+            _cancel(hub, person, run)
+        _live(hub, run)
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        badge(view.status)
+        st.caption(f"after {took(view.created_at, view.ended_at)}")
+    if view.reason:
+        st.warning(plain(f"{view.reason[:1].upper()}{view.reason[1:]}."))
+    if detail.answer is not None:
+        _answer(hub, detail)
+    tabs = st.tabs(["Sites", "Timeline", "Who learned what", "Plan"])
+    for tab, part in zip(tabs, (_sites, _timeline, _learned, _plan), strict=True):
+        with tab:
+            part(hub, detail)
+
+
+@st.fragment(run_every=1)
+def _live(hub: Hub, run: str) -> None:
+    """Refreshes itself, so it asks by itself whether the session is still good."""
+    detail = queries.job(hub, run) if session.still_good(hub) else None
+    if detail is None or detail.view.ended_at is not None:
+        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        badge(detail.view.status)
+        st.caption(plain(detail.view.step))
+    _sites(hub, detail)
+    _timeline(hub, detail)
+
+
+def _cancel(hub: Hub, person: Person, run: str) -> None:
+    try:
+        actions.cancel(hub, person.name, run)
+    except Refused as refusal:
+        st.error(plain(f"Refused: {refusal}."))
+        return
+    st.rerun()
+
+
+def _answer(hub: Hub, detail: JobDetail) -> None:
+    data = queries.answer_bytes(hub, detail.view.run) or b""
+    for remark in detail.remarks:
+        st.warning(plain(remark))
+    try:
+        picture = drawing.draw(decode_answer(data))
+    except ProtocolViolation:
+        st.info("This version has no table or plot for answers of this kind.")
+        st.json(detail.answer)
+        picture = None
+    if picture is not None:
+        _picture(picture)
+    for note in detail.answer.get("notes", ()) if detail.answer else ():
+        st.caption(f"Note: {plain(str(note))}.")
+    st.caption(EXACT)
+    with st.container(horizontal=True):
+        name = f"hansa-{detail.view.kind}-{detail.view.run[:8]}"
+        if picture is not None:
+            st.download_button("Download CSV", drawing.csv(picture.table), f"{name}.csv", "text/csv")
+        st.download_button("Download JSON", data, f"{name}.json", "application/json")
+
+
+def _picture(picture: drawing.Picture) -> None:
+    for place, (label, value) in zip(st.columns(max(4, len(picture.facts))), picture.facts, strict=False):
+        place.metric(label, value)
+    st.altair_chart(picture.chart, width="stretch")
+    st.dataframe(picture.table, hide_index=True, column_config=_formats(picture.table))
+
+
+def _formats(table: pd.DataFrame) -> dict[str, st.column_config.Column]:
+    numbers = table.select_dtypes("float").columns
+    return {name: st.column_config.NumberColumn(format="%.6g") for name in numbers}
+
+
+def _sites(hub: Hub, detail: JobDetail) -> None:
+    sites = detail.sites
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "Site": [site.site for site in sites],
+                "Stage": [site.stage for site in sites],
+                "Consented": [site.consented for site in sites],
+                "Reason": [site.reason for site in sites],
+                "Letters, both ways": [size(site.bytes_moved) for site in sites],
+                "Last heard of": [moment(site.changed_at) for site in sites],
+            }
+        ),
+        hide_index=True,
+        column_config={"Last heard of": st.column_config.DatetimeColumn(format="HH:mm:ss")},
+    )
+
+
+def _timeline(hub: Hub, detail: JobDetail) -> None:
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "At": [moment(event.at) for event in detail.timeline],
+                "Site": [event.site or "hub" for event in detail.timeline],
+                "What": [event.text for event in detail.timeline],
+            }
+        ),
+        hide_index=True,
+        column_config={
+            "At": st.column_config.DatetimeColumn(format="HH:mm:ss.SSS", width=120),
+            "Site": st.column_config.TextColumn(width=160),
+            "What": st.column_config.TextColumn(width="large"),
+        },
+    )
+
+
+def _learned(hub: Hub, detail: JobDetail) -> None:
+    took_part = tuple(site.site for site in detail.sites if site.took_part)
+    steps = [event.text for event in detail.timeline if not event.site and event.text.startswith("step ")]
+    if not steps:
+        st.write("No total was opened: nobody learned anything but who was asked what, and who answered.")
+        return
+    consented = sum(site.consented for site in detail.sites)
+    st.markdown(hub_learns(queries.floors(hub, consented, detail.minimum_sites).corrupt))
+    if detail.view.kind in KINDS:
+        st.markdown(f"- Beyond the answer, the totals tell **{plain(KINDS[detail.view.kind].learns)}**.")
+    st.markdown(f"- The totals asked for: {plain(listed(steps))}.")
+    st.markdown("- Everybody who can sign in at this hub sees the answer.")
+    if took_part:
+        st.markdown(f"- The answer holds the numbers of {plain(listed(took_part))}.")
+
+
+def _plan(hub: Hub, detail: JobDetail) -> None:
+    st.markdown(
+        f"Protection: **{plain(detail.protection)}**. Minimum sites: **{detail.minimum_sites}**. Parameters:"
+    )
+    st.code(json.dumps(detail.parameters, indent=2, ensure_ascii=False), language="json")
+    st.write("Digest of the plan, which proposer and participants signed:")
+    st.code(detail.plan_digest, language=None)
+    if detail.answer_digest:
+        st.write("Digest of the answer, as the log holds it under “released”. It is the SHA-256 of the JSON file:")
+        st.code(detail.answer_digest, language=None)

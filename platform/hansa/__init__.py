@@ -1,0 +1,17 @@
+"""Institutions that may not show one another their data compute together.
+
+errors.py     three errors, each with an owner
+messages.py   ids, deterministic encoding, the envelope of a letter
+charter.py    members, keys, rules
+plan.py       a question, as exact bytes
+crypto/       bytes and numbers only: no parties, no rounds
+protocols/    pure state machines, both halves of a protocol in one file
+jobs/         what may be asked, one file a kind
+audit/        the log of acts
+mail/         outbox, inbox, broker: letters that are neither lost nor doubled
+simulator.py  any job in one process
+hub/          the coordinator's side
+cli/          the command `hansa`, where the program is put together
+"""
+
+__version__ = "0.1.0"

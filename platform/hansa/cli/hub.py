@@ -1,0 +1,38 @@
+"""`hansa hub`: the coordinator's side, as its operator runs it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hansa.cli.processes import follow_parent
+
+app = typer.Typer(help="Run a hub.", no_args_is_help=True)
+Home = Annotated[Path, typer.Option("--home", envvar="HANSA_HOME", help="The hub's home folder.")]
+
+
+@app.command()
+def run(
+    home: Home,
+    with_parent: Annotated[bool, typer.Option("--with-parent", help="Stop when standard input closes.")] = False,
+) -> None:
+    """Run the hub: gateway, poster and coordinator, until SIGTERM or Ctrl-C."""
+    from hansa.hub.app import run_hub
+
+    if with_parent:
+        follow_parent()
+    run_hub(home)
+
+
+@app.command("add-person")
+def add_person(
+    home: Home,
+    name: str,
+    member: Annotated[str, typer.Option(help="The member in whose name the person asks.")],
+    password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True)],
+) -> None:
+    """Let a person of a member sign in at the page and propose jobs."""
+    from hansa.hub import actions
+
+    actions.add_person(actions.Hub(home), name, member, password)
+    typer.echo(f"{name} may sign in and ask in the name of {member}")

@@ -1,0 +1,98 @@
+"""`hansa local`: a whole consortium on this machine, each party a process of its own."""
+
+import secrets
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hansa.cli.job import DEFAULT_PERSON, ask, finish, follow, read_plan
+
+app = typer.Typer(help="A whole consortium on this machine.", no_args_is_help=True)
+File = Annotated[Path, typer.Argument(metavar="CONSORTIUM.toml")]
+JsonOut = Annotated[Path | None, typer.Option("--json", help="Write the answer as JSON.")]
+Home = Annotated[Path | None, typer.Option("--home", help="Where its keys, databases and logs are kept.")]
+
+
+@app.command()
+def run(
+    file: File,
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml")],
+    json_out: JsonOut = None,
+    simulate: Annotated[bool, typer.Option("--simulate", help="In one process, without letters.")] = False,
+    home: Home = None,
+) -> None:
+    """Start what the file names, run the plan over it, print the answer, stop."""
+    from hansa.cli import consortium as consortia
+    from hansa.cli.printing import status, write_json
+
+    consortium, question = consortia.read_consortium(file), read_plan(plan)
+    if simulate:
+        outcome = _simulated(consortium, question)
+    else:
+        with tempfile.TemporaryDirectory(prefix="hansa-") as temporary, status("starting") as tell:
+            with consortia.up(consortium, home or Path(temporary), tell) as running:
+                hub = add_analyst(running)
+                tell("asking")
+                started = time.monotonic()
+                outcome = follow(hub, ask(hub, DEFAULT_PERSON, question), started)
+                tell("stopping")
+    write_json(json_out, outcome)
+    finish(outcome)
+
+
+@app.command()
+def up(file: File, home: Home = None) -> None:
+    """Start what the file names and keep it running until Ctrl-C."""
+    import threading
+
+    from hansa.cli import consortium as consortia
+    from hansa.cli.printing import status
+
+    consortium = consortia.read_consortium(file)
+    root = home or consortia.default_home(consortium.name)
+    note = None
+    try:
+        with status("starting") as tell, consortia.up(consortium, root, tell) as running:
+            password = secrets.token_urlsafe(12)
+            add_analyst(running, password)
+            note = consortia.note_running(root)
+            tell("")
+            names = ", ".join(entry.name for entry in consortium.site)
+            typer.echo(f"{consortium.name} is up: {names}")
+            typer.echo("  ask:   hansa job run PLAN.toml --wait")
+            typer.echo(f"  page:  hansa dashboard --home {root / 'hub'}   (name {DEFAULT_PERSON}, password {password})")
+            typer.echo("Ctrl-C stops it.")
+            while True:
+                threading.Event().wait(1)
+                for name in running.family.ended():
+                    typer.echo(f"{name} has ended; the others go on")
+    except KeyboardInterrupt:
+        typer.echo("stopped")
+    finally:
+        if note is not None:
+            note.unlink(missing_ok=True)
+
+
+def add_analyst(running: Any, password: str | None = None) -> Any:
+    """Opens the hub's home, with a person who asks in the name of the first site; a new password at every start."""
+    from hansa.hub import actions
+
+    hub = actions.Hub(running.homes.hub)
+    first = running.consortium.site[0].name
+    actions.set_person(hub, DEFAULT_PERSON, first, password or secrets.token_urlsafe(16))
+    return hub
+
+
+def _simulated(consortium: Any, question: Any) -> dict[str, Any]:
+    from hansa.audit.log import GENESIS
+    from hansa.charter import rules_from
+    from hansa.cli.consortium import check_tables
+    from hansa.cli.simulated import simulate_question
+
+    check_tables(consortium)
+    started = time.monotonic()
+    simulated = simulate_question(consortium, question, rules_from(consortium.rules))
+    return simulated | {"seconds": round(time.monotonic() - started, 3), "audit": {"size": 0, "head": GENESIS.hex()}}

@@ -1,0 +1,46 @@
+"""`hansa site`: one institution's side, next to its data."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hansa.cli.processes import follow_parent
+
+app = typer.Typer(help="Run an institution's site.", no_args_is_help=True)
+Home = Annotated[Path, typer.Option("--home", envvar="HANSA_SITE_HOME", help="The site's home folder.")]
+
+
+@app.command()
+def run(
+    home: Home,
+    with_parent: Annotated[bool, typer.Option("--with-parent", help="Stop when standard input closes.")] = False,
+) -> None:
+    """Run the site's worker until SIGTERM or Ctrl-C."""
+    from hansa_site.app import run_site
+
+    if with_parent:
+        follow_parent()
+    run_site(home)
+
+
+@app.command()
+def tables(home: Home) -> None:
+    """Show what the other members can see of this site's tables."""
+    from hansa.cli.printing import print_schema
+    from hansa_site.settings import read_settings
+    from hansa_site.tables import schema
+
+    for source in read_settings(home).table:
+        print_schema(schema(source, home))
+
+
+@app.command()
+def acts(home: Home) -> None:
+    """Show what this site agreed to, refused and contributed to."""
+    from hansa.cli.printing import print_acts
+    from hansa.mail.database import open_engine
+    from hansa_site.journal import read_acts
+    from hansa_site.settings import read_settings
+
+    print_acts(read_acts(open_engine(read_settings(home).database, reading=True)))

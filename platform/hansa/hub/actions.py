@@ -1,0 +1,150 @@
+"""What a person may do at the hub. Every door (page, command) comes through here, and each act is one transaction."""
+
+import secrets
+import time
+from pathlib import Path
+
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
+
+from hansa.errors import Refused
+from hansa.hub import models, people, rounds
+from hansa.hub import settings as hub_settings
+from hansa.hub.models import Job, Member, Participant, Person
+from hansa.hub.records import record, tell
+from hansa.jobs.base import Schema
+from hansa.mail.boxes import Desk
+from hansa.mail.database import open_engine
+from hansa.mail.letters import SignPlan
+from hansa.messages import decode, encode
+from hansa.plan import Plan, Question, load, make
+
+
+class Hub:
+    """A hub's home, opened by a page or a command: its charter, its keys, its database."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.desk: Desk = hub_settings.open_desk(home)
+        url = hub_settings.read_settings(home).database
+        self.engine: Engine = open_engine(url)
+        self.reading: Engine = open_engine(url, reading=True)
+
+
+def propose(hub: Hub, person: str, question: Question) -> str:
+    """Puts a question as a person of a member; gives the run. The member's own site must sign it before anybody is
+    asked. Refuses, in one sentence, what the participants' tables can't answer."""
+    now, run = time.time(), secrets.token_hex(16)
+    with Session(hub.engine) as db, db.begin():
+        row = db.get(Person, person)
+        if row is None:
+            raise Refused(f"no person '{person}' is known at this hub")
+        if question.proposer not in ("", row.member):
+            raise Refused(f"'{person}' asks in the name of '{row.member}', not of '{question.proposer}'")
+        holders = tuple(sorted(site for site, names in _tables(db).items() if question.table in names))
+        plan = make(question, hub.desk.charter, run, row.member, holders)
+        _check(db, plan)
+        _store(db, hub.desk, plan, person, now)
+    return run
+
+
+def _tables(db: Session) -> dict[str, set[str]]:
+    rows = db.scalars(select(Member)).all()
+    return {row.site: {schema.table for schema in decode(row.tables, tuple[Schema, ...])} for row in rows}
+
+
+def _check(db: Session, plan: Plan) -> None:
+    """The question against every participant's schema, and the floors against their number."""
+    job = plan.job()
+    for site in plan.sites:
+        for schema in rounds.schemas_of(db, (site,), plan.table):
+            try:
+                job.check(schema)
+            except Refused as refusal:
+                raise Refused(f"{site}: {refusal}") from refusal
+    if len(plan.sites) < plan.minimum_sites:
+        raise Refused(f"{len(plan.sites)} sites are named and at least {plan.minimum_sites} must take part")
+
+
+def _store(db: Session, desk: Desk, plan: Plan, person: str, now: float) -> None:
+    job = Job(
+        run=plan.run,
+        plan=encode(plan),
+        person=person,
+        status="proposed",
+        reason="",
+        created_at=now,
+        attempt=0,
+        step=0,
+        round=0,
+        quorum=0,
+        deadline=now + desk.charter.rules.round_seconds,
+    )
+    db.add(job)
+    db.flush()
+    for site in plan.sites:
+        db.add(
+            Participant(
+                run=plan.run,
+                site=site,
+                asked=False,
+                active=True,
+                steps=0,
+                stage="not asked yet",
+                reason="",
+                bytes_sent=0,
+                bytes_received=0,
+                changed_at=now,
+            )
+        )
+    db.flush()
+    desk.write(db, plan.proposer, plan.run, "sign-plan", SignPlan(job.plan), now)
+    record(db, now, "proposal asked", plan.proposer, plan.run, {"plan": plan.digest.hex(), "kind": plan.kind})
+    tell(db, now, plan.run, f"proposed; {plan.proposer} is asked to sign it")
+
+
+def cancel(hub: Hub, person: str, run: str) -> None:
+    """Ends an open job. The person must be of the member that proposed it."""
+    now = time.time()
+    with Session(hub.engine) as db, db.begin():
+        job, row = db.get(Job, run), db.get(Person, person)
+        if job is None or row is None or load(job.plan, hub.desk.charter).proposer != row.member:
+            raise Refused("only a person of the member that proposed a job may cancel it")
+        if job.status not in models.OPEN:
+            raise Refused(f"the job has ended already: {job.status}")
+        record(db, now, "cancelled", row.member, run)
+        rounds.end(db, hub.desk, job, models.CANCELLED, "", now)
+
+
+def add_person(hub: Hub, name: str, member: str, password: str) -> None:
+    hub.desk.charter.member(member)
+    with Session(hub.engine) as db, db.begin():
+        people.add_person(db, name, member, password)
+
+
+def set_person(hub: Hub, name: str, member: str, password: str) -> None:
+    """Adds the person, or gives one that is there this password; for a consortium on one machine."""
+    hub.desk.charter.member(member)
+    with Session(hub.engine) as db, db.begin():
+        people.remove_person(db, name)
+        people.add_person(db, name, member, password)
+
+
+def sign_in(hub: Hub, name: str, password: str) -> tuple[bytes, str, str]:
+    """(token, name, member) of a new session."""
+    token = secrets.token_bytes(32)
+    with Session(hub.engine) as db, db.begin():
+        person = people.sign_in(db, name, password, token, time.time())
+        return token, person.name, person.member
+
+
+def sign_out(hub: Hub, token: bytes) -> None:
+    with Session(hub.engine) as db, db.begin():
+        people.sign_out(db, token)
+
+
+def who(hub: Hub, token: bytes) -> tuple[str, str] | None:
+    """(name, member) if the session is still good; asked on every run of a page."""
+    with Session(hub.engine) as db, db.begin():
+        person = people.who(db, token, time.time())
+        return None if person is None else (person.name, person.member)

@@ -1,0 +1,170 @@
+"""Carries jobs from letter to letter. One public method, one transaction; posting happens after the commit.
+
+    turn   works off the letters of one run that wait in the inbox, then closes its round if nobody is missing
+    tick   closes the rounds whose deadline has passed
+    adopt  notes the charter in the log, once
+
+What a letter does is in the methods named after its kind. What a closed round leads to is in `rounds.py`.
+Time is an argument; keys are the desk's. Chance is drawn by HPKE alone.
+"""
+
+import logging
+from collections.abc import Callable
+
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
+
+from hansa.crypto.keys import verify
+from hansa.errors import NotEnoughSites, ProtocolViolation, Refused
+from hansa.hub import models, rounds
+from hansa.hub.models import Job, Member, Participant
+from hansa.hub.records import record, tell
+from hansa.mail import boxes
+from hansa.mail.boxes import Desk, Inbox
+from hansa.mail.letters import AskConsent, Hello, Payload, Refusal, Reply, Signed
+from hansa.messages import RunId, encode, read_envelope
+from hansa.plan import SIGNED_BY_MEMBER, SIGNED_BY_PROPOSER, Plan, load
+
+log = logging.getLogger("hansa.hub")
+
+
+class Coordinator:
+    def __init__(self, engine: Engine, desk: Desk) -> None:
+        self._engine, self._desk = engine, desk
+
+    def adopt(self, now: float) -> None:
+        with Session(self._engine) as db, db.begin():
+            if db.scalar(select(models.AuditEntry).limit(1)) is None:
+                charter = self._desk.charter
+                record(db, now, "charter adopted", details={"charter": charter.digest.hex()})
+
+    def turn(self, run: RunId, now: float) -> None:
+        while self._work_off(run, now):
+            pass
+        self._guarded(run, now, lambda db, job: rounds.close_if_complete(db, self._desk, job, now))
+
+    def tick(self, now: float) -> list[RunId]:
+        """Closes what is due; gives the runs whose letters wait, in case the doorbell was lost."""
+        with Session(self._engine) as db:
+            late = db.scalars(select(Job.run).where(Job.status.in_(models.OPEN), Job.deadline <= now)).all()
+            waiting = db.scalars(
+                select(Inbox.run).where(Inbox.done_at.is_(None), Inbox.received_at < now - 1).distinct()
+            ).all()
+        for run in late:
+            self._guarded(run, now, lambda db, job: rounds.close_at_deadline(db, self._desk, job, now))
+        return list(waiting)
+
+    def _guarded(self, run: RunId, now: float, act: Callable[[Session, Job], None]) -> None:
+        """Runs `act` on an open job; one of our three errors ends the job with its sentence, in the same spirit
+        as any other act: in a transaction of its own. A bug of ours ends it too, and is logged whole."""
+        try:
+            with Session(self._engine) as db, db.begin():
+                job = db.get(Job, run)
+                if job is not None and job.status in models.OPEN:
+                    act(db, job)
+            return
+        except (Refused, NotEnoughSites, ProtocolViolation) as error:
+            status, reason = _status(error), str(error)
+        except ArithmeticError:
+            log.exception("run %s: the numbers have no answer", run)
+            status, reason = models.REFUSED, "the numbers of this job have no finite answer"
+        except Exception:
+            log.exception("run %s: an error of the hub's own", run)
+            status, reason = models.FAILED, "an error of the hub's own; its log says more"
+        with Session(self._engine) as db, db.begin():
+            job = db.get(Job, run)
+            if job is not None and job.status in models.OPEN:
+                rounds.end(db, self._desk, job, status, reason, now)
+
+    def _work_off(self, run: RunId, now: float) -> bool:
+        with Session(self._engine) as db, db.begin():
+            row = boxes.ready(db, run)
+            if row is None:
+                return False
+            try:
+                with db.begin_nested():
+                    self._apply(db, row, now)
+            except ProtocolViolation as violation:
+                boxes.set_aside(db, row.sender, str(violation), row.data, now)
+                record(db, now, "letter set aside", row.sender, row.run, {"kind": row.kind})
+            row.done_at = now
+            return True
+
+    def _apply(self, db: Session, row: Inbox, now: float) -> None:
+        header, envelope = read_envelope(row.data)
+        payload = self._desk.open(header, envelope)
+        if isinstance(payload, Hello):
+            self._hello(db, row.sender, payload, now)
+            return
+        job = db.get(Job, row.run)
+        if job is None:
+            raise ProtocolViolation("a letter belongs to no job")
+        part = db.get(Participant, (row.run, row.sender))
+        if part is not None:
+            part.bytes_sent += len(row.data)
+            part.changed_at = now
+        if job.status in models.OPEN:
+            self._of_job(db, job, part, row.sender, row.kind, payload, now)
+
+    def _of_job(
+        self, db: Session, job: Job, part: Participant | None, sender: str, kind: str, payload: Payload, now: float
+    ) -> None:
+        plan = load(job.plan, self._desk.charter)
+        if kind == "plan-signed" and isinstance(payload, Signed):
+            self._plan_signed(db, job, plan, sender, payload, now)
+        elif isinstance(payload, Refusal) and job.status == "proposed" and sender == plan.proposer:
+            rounds.end(db, self._desk, job, models.REFUSED, f"{sender}: {payload.reason}", now)
+        elif part is None:
+            raise ProtocolViolation("a letter comes from a site that takes no part in the job")
+        elif isinstance(payload, Signed):
+            self._consent(db, job, plan, part, payload, now)
+        elif isinstance(payload, Refusal):
+            self._refusal(db, job, part, payload, now)
+        elif isinstance(payload, Reply) and payload.number == job.round and part.asked and part.reply is None:
+            part.reply, part.stage = payload.message, "answered"
+        elif isinstance(payload, Reply):
+            tell(db, now, job.run, "answered a round that had closed", part.site)
+
+    def _hello(self, db: Session, site: str, hello: Hello, now: float) -> None:
+        row = db.get(Member, site)
+        tables = encode(hello.tables)
+        if row is None:
+            row = Member(site=site, version=hello.version, tables=tables, seen_at=now)
+            db.add(row)
+        row.version, row.tables, row.seen_at = hello.version, tables, now
+        record(db, now, "site seen", site, details={"version": hello.version, "tables": str(len(hello.tables))})
+
+    def _plan_signed(self, db: Session, job: Job, plan: Plan, sender: str, payload: Signed, now: float) -> None:
+        if job.status != "proposed" or sender != plan.proposer or payload.plan != plan.digest:
+            raise ProtocolViolation("a signature for a proposal was not due")
+        verify(self._desk.charter.member(sender).signing, SIGNED_BY_PROPOSER, plan.digest, payload.signature)
+        job.proposal, job.status = payload.signature, "consenting"
+        job.deadline = now + self._desk.charter.rules.round_seconds
+        record(db, now, "proposal signed", sender, job.run, {"plan": plan.digest.hex()})
+        for part in rounds.participants(db, job):
+            part.asked, part.stage = True, "asked for consent"
+            rounds.send(db, self._desk, part, "ask-consent", AskConsent(job.plan, payload.signature), now)
+        record(db, now, "consent asked", run=job.run, details={"sites": ", ".join(plan.sites)})
+        tell(db, now, job.run, f"{sender} signed the plan; consent was asked of {len(plan.sites)} sites")
+
+    def _consent(self, db: Session, job: Job, plan: Plan, part: Participant, payload: Signed, now: float) -> None:
+        if job.status != "consenting" or payload.plan != plan.digest or part.consent is not None:
+            raise ProtocolViolation("a consent was not due")
+        verify(self._desk.charter.member(part.site).signing, SIGNED_BY_MEMBER, plan.digest, payload.signature)
+        part.consent, part.asked, part.stage = payload.signature, False, "consented"
+        record(db, now, "consent given", part.site, job.run, {"plan": plan.digest.hex()})
+        tell(db, now, job.run, "consents", part.site)
+
+    def _refusal(self, db: Session, job: Job, part: Participant, payload: Refusal, now: float) -> None:
+        part.asked = part.active = False
+        part.stage, part.reason = "refused", payload.reason
+        record(db, now, "refused", part.site, job.run, {"reason": payload.reason})
+        tell(db, now, job.run, f"refuses: {payload.reason}", part.site)
+        if job.status != "consenting":
+            rounds.end(db, self._desk, job, models.REFUSED, f"{part.site}: {payload.reason}", now)
+
+
+def _status(error: Exception) -> str:
+    if isinstance(error, Refused):
+        return models.REFUSED
+    return models.NOT_ENOUGH if isinstance(error, NotEnoughSites) else models.FAILED

@@ -1,0 +1,112 @@
+"""The hub's tables. Nothing here is plain: replies are masked, totals are what a job gives.
+
+A job's life, in `Job.status`:
+
+    proposed ──signed by its member──► consenting ──enough consents──► setup ──► running ──► done
+        └──────────────┴───────────────────────┴──────────────┴────► refused · not enough sites · cancelled · failed
+"""
+
+from sqlalchemy import BigInteger, Float, ForeignKey, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+OPEN = ("proposed", "consenting", "setup", "running")
+DONE = "done"
+REFUSED = "refused"
+NOT_ENOUGH = "not enough sites"
+CANCELLED = "cancelled"
+FAILED = "failed"
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Member(Base):
+    """What a member's site last said of itself; its keys stand in the charter."""
+
+    __tablename__ = "member"
+    site: Mapped[str] = mapped_column(String(32), primary_key=True)
+    version: Mapped[str] = mapped_column(String(40))
+    tables: Mapped[bytes] = mapped_column(LargeBinary)  # tuple of Schema, encoded
+    seen_at: Mapped[float] = mapped_column(Float)
+
+
+class Person(Base):
+    """Who may sign in. `password` is an argon2id hash; `member` is whose name the person asks in."""
+
+    __tablename__ = "person"
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    member: Mapped[str] = mapped_column(String(32))
+    password: Mapped[str] = mapped_column(Text)
+
+
+class Login(Base):
+    """A session of the page: the token's SHA-256, never the token."""
+
+    __tablename__ = "login"
+    token: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    person: Mapped[str] = mapped_column(ForeignKey("person.name"))
+    started_at: Mapped[float] = mapped_column(Float)
+    used_at: Mapped[float] = mapped_column(Float)
+
+
+class Job(Base):
+    __tablename__ = "job"
+    run: Mapped[str] = mapped_column(String(32), primary_key=True)
+    plan: Mapped[bytes] = mapped_column(LargeBinary)  # immutable
+    person: Mapped[str] = mapped_column(String(64))
+    proposal: Mapped[bytes | None] = mapped_column(LargeBinary)  # the proposer's signature, once it came
+    status: Mapped[str] = mapped_column(String(20), index=True)
+    reason: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[float] = mapped_column(Float, index=True)
+    ended_at: Mapped[float | None] = mapped_column(Float)
+    attempt: Mapped[int]  # of setup
+    step: Mapped[int]  # number of the step being totalled
+    step_bytes: Mapped[bytes | None] = mapped_column(LargeBinary)  # the Step, encoded
+    session: Mapped[bytes | None] = mapped_column(LargeBinary)
+    receipt: Mapped[bytes | None] = mapped_column(LargeBinary)
+    round: Mapped[int]  # number of the round that is open, 0 before the first
+    state: Mapped[bytes | None] = mapped_column(LargeBinary)  # the protocol's HubState, encoded
+    quorum: Mapped[int]
+    deadline: Mapped[float | None] = mapped_column(Float, index=True)
+    answer: Mapped[bytes | None] = mapped_column(LargeBinary)  # JSON
+    answer_digest: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+
+
+class Participant(Base):
+    """A site in a job: `stage` is what it was last heard doing, in words for people."""
+
+    __tablename__ = "participant"
+    run: Mapped[str] = mapped_column(ForeignKey("job.run"), primary_key=True)
+    site: Mapped[str] = mapped_column(String(32), primary_key=True)
+    consent: Mapped[bytes | None] = mapped_column(LargeBinary)  # its signature over the plan's digest
+    asked: Mapped[bool]  # a reply to the open round is due from it
+    active: Mapped[bool]  # still part of the job
+    steps: Mapped[int]  # totals that hold its numbers
+    reply: Mapped[bytes | None] = mapped_column(LargeBinary)  # to the open round
+    stage: Mapped[str] = mapped_column(String(80))
+    reason: Mapped[str] = mapped_column(Text, default="")
+    bytes_sent: Mapped[int] = mapped_column(BigInteger)  # from the site
+    bytes_received: Mapped[int] = mapped_column(BigInteger)
+    changed_at: Mapped[float] = mapped_column(Float)
+
+
+class Event(Base):
+    """A line of a job's timeline, for the page; the log is `AuditEntry`."""
+
+    __tablename__ = "event"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run: Mapped[str] = mapped_column(ForeignKey("job.run"), index=True)
+    at: Mapped[float] = mapped_column(Float)
+    site: Mapped[str] = mapped_column(String(32), default="")
+    text: Mapped[str] = mapped_column(Text)
+
+
+class AuditEntry(Base):
+    """Append-only: triggers deny UPDATE and DELETE, and each entry holds the digest of the one before."""
+
+    __tablename__ = "audit_entry"
+    __table_args__ = (UniqueConstraint("digest"),)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    entry: Mapped[bytes] = mapped_column(LargeBinary)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32))

@@ -1,0 +1,68 @@
+"""Who may sign in at the hub's page: names, argon2id hashes, and sessions that can be ended.
+
+A session is 32 random bytes in the browser and their SHA-256 in the database; it ends after 15 minutes without use or
+8 hours, and every run of a page asks again whether it is still good.
+"""
+
+import re
+from hashlib import sha256
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from hansa.errors import Refused
+from hansa.hub.models import Login, Person
+from hansa.hub.records import record
+
+IDLE_SECONDS, LONGEST_SECONDS = 15 * 60, 8 * 3600
+SHORTEST_PASSWORD = 12
+_NAME = re.compile(r"[a-z][a-z0-9._-]{0,31}")
+_hasher = PasswordHasher()  # argon2id with the library's defaults: RFC 9106's second choice
+_DECOY = _hasher.hash("no person has this password")
+
+
+def add_person(db: Session, name: str, member: str, password: str) -> None:
+    """A person who asks in the name of `member`. The name is never written into the log."""
+    if _NAME.fullmatch(name) is None:
+        raise Refused(f"'{name}' is no name for a person: small letters, digits, dot, hyphen, at most 32")
+    if len(password) < SHORTEST_PASSWORD:
+        raise Refused(f"a password has at least {SHORTEST_PASSWORD} characters")
+    if db.get(Person, name) is not None:
+        raise Refused(f"a person '{name}' is there already")
+    db.add(Person(name=name, member=member, password=_hasher.hash(password)))
+
+
+def remove_person(db: Session, name: str) -> None:
+    db.execute(delete(Login).where(Login.person == name))
+    db.execute(delete(Person).where(Person.name == name))
+    db.flush()
+
+
+def sign_in(db: Session, name: str, password: str, token: bytes, now: float) -> Person:
+    """Opens a session under `token`, which the caller draws. Takes as long for a name that isn't there."""
+    person = db.get(Person, name)
+    try:
+        _hasher.verify(person.password if person else _DECOY, password)
+    except (VerificationError, InvalidHashError) as error:
+        raise Refused("name or password is wrong") from error
+    if person is None:
+        raise Refused("name or password is wrong")
+    db.execute(delete(Login).where(Login.started_at < now - LONGEST_SECONDS))
+    db.add(Login(token=sha256(token).digest(), person=name, started_at=now, used_at=now))
+    record(db, now, "signed in", person.member)
+    return person
+
+
+def who(db: Session, token: bytes, now: float) -> Person | None:
+    """The person of a session that is still good, and notes its use."""
+    login = db.get(Login, sha256(token).digest())
+    if login is None or now - login.used_at > IDLE_SECONDS or now - login.started_at > LONGEST_SECONDS:
+        return None
+    login.used_at = now
+    return db.get(Person, login.person)
+
+
+def sign_out(db: Session, token: bytes) -> None:
+    db.execute(delete(Login).where(Login.token == sha256(token).digest()))

@@ -1,0 +1,232 @@
+"""What a person may see at the hub: plain values, ready to show. Nothing here changes anything."""
+
+import time
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from hansa.audit.log import GENESIS, Entry, check_links
+from hansa.charter import Charter
+from hansa.hub import models, people
+from hansa.hub.actions import Hub
+from hansa.hub.models import AuditEntry, Event, Job, Member, Participant
+from hansa.jobs.base import Schema
+from hansa.messages import decode
+from hansa.plan import Plan, load
+from hansa.protocols.key_setup import Floors
+
+
+class MemberView(Struct, frozen=True):
+    site: str
+    seen_at: float | None  # seconds since 1970; None before its first letter
+    version: str
+    tables: tuple[Schema, ...]
+
+
+class SiteProgress(Struct, frozen=True):
+    site: str
+    stage: str
+    reason: str
+    consented: bool
+    took_part: bool
+    bytes_moved: int
+    changed_at: float
+
+
+class TimelineEntry(Struct, frozen=True):
+    at: float
+    site: str
+    text: str
+
+
+class JobView(Struct, frozen=True):
+    """A job as shown in a list."""
+
+    run: str
+    kind: str
+    table: str
+    proposer: str
+    person: str
+    status: str
+    reason: str
+    created_at: float
+    ended_at: float | None
+    step: str  # the step that is being totalled, in words; empty before and after
+
+
+class JobDetail(Struct, frozen=True):
+    view: JobView
+    plan_digest: str
+    protection: str
+    minimum_sites: int
+    parameters: dict[str, Any]
+    sites: tuple[SiteProgress, ...]
+    timeline: tuple[TimelineEntry, ...]
+    answer: dict[str, Any] | None
+    remarks: tuple[str, ...]  # what a reader of the answer must know about who is in it
+    answer_digest: str
+
+
+class LogEntry(Struct, frozen=True):
+    number: int
+    at: float
+    act: str
+    by: str
+    run: str
+    details: dict[str, str]
+    digest: str
+
+
+def charter(hub: Hub) -> Charter:
+    return hub.desk.charter
+
+
+def members(hub: Hub) -> list[MemberView]:
+    with Session(hub.reading) as db:
+        rows = {row.site: row for row in db.scalars(select(Member))}
+    found = []
+    for member in hub.desk.charter.members:
+        row = rows.get(member.id)
+        tables = decode(row.tables, tuple[Schema, ...]) if row else ()
+        found.append(MemberView(member.id, row.seen_at if row else None, row.version if row else "", tables))
+    return found
+
+
+def _view(row: Job, plan: Plan) -> JobView:
+    step = ""
+    if row.step_bytes is not None:
+        from hansa.jobs.base import Step
+
+        step = f"step {row.step + 1}: {decode(row.step_bytes, Step).name}"
+    return JobView(
+        row.run,
+        plan.kind,
+        plan.table,
+        plan.proposer,
+        row.person,
+        row.status,
+        row.reason,
+        row.created_at,
+        row.ended_at,
+        step,
+    )
+
+
+def jobs(hub: Hub, limit: int = 100) -> list[JobView]:
+    """The newest first."""
+    with Session(hub.reading) as db:
+        rows = db.scalars(select(Job).order_by(Job.created_at.desc()).limit(limit)).all()
+        return [_view(row, load(row.plan, hub.desk.charter)) for row in rows]
+
+
+def job(hub: Hub, run: str) -> JobDetail | None:
+    with Session(hub.reading) as db:
+        row = db.get(Job, run)
+        if row is None:
+            return None
+        plan = load(row.plan, hub.desk.charter)
+        parts = db.scalars(select(Participant).where(Participant.run == run).order_by(Participant.site)).all()
+        events = db.scalars(select(Event).where(Event.run == run).order_by(Event.id)).all()
+        return JobDetail(
+            _view(row, plan),
+            plan.digest.hex(),
+            plan.protection,
+            plan.minimum_sites,
+            msgspec.json.decode(plan.parameters, type=dict[str, Any]),
+            tuple(_progress(part) for part in parts),
+            tuple(TimelineEntry(event.at, event.site, event.text) for event in events),
+            None if row.answer is None else msgspec.json.decode(row.answer, type=dict[str, Any]),
+            tuple(_remark(part) for part in parts if row.status == models.DONE and part.stage != "took part"),
+            row.answer_digest.hex() if row.answer_digest else "",
+        )
+
+
+def _progress(part: Participant) -> SiteProgress:
+    return SiteProgress(
+        part.site,
+        part.stage,
+        part.reason,
+        part.consent is not None,
+        part.stage == "took part",
+        part.bytes_sent + part.bytes_received,
+        part.changed_at,
+    )
+
+
+def _remark(part: Participant) -> str:
+    why = f"{part.site} is not in the answer: {part.reason or part.stage}."
+    if part.steps:
+        why += (
+            f" Its numbers are in the first {part.steps} of the totals that led here, so the hub can estimate its part"
+            " of those totals from what changed when it left."
+        )
+    return why
+
+
+def log(hub: Hub, limit: int = 200, run: str = "") -> list[LogEntry]:
+    """The newest entries first, all or those of one run."""
+    with Session(hub.reading) as db:
+        rows = db.scalars(select(AuditEntry).order_by(AuditEntry.number.desc()).limit(100_000 if run else limit)).all()
+    found = []
+    for row in rows:
+        entry = decode(row.entry, Entry)
+        if not run or entry.run == run:
+            found.append(
+                LogEntry(
+                    entry.number,
+                    entry.milliseconds / 1000,
+                    entry.act,
+                    entry.by,
+                    entry.run,
+                    entry.details,
+                    row.digest.hex(),
+                )
+            )
+    return found[:limit]
+
+
+def log_head(hub: Hub) -> tuple[int, str]:
+    """(size, head) of the log as it stands."""
+    with Session(hub.reading) as db:
+        row = db.scalar(select(AuditEntry).order_by(AuditEntry.number.desc()).limit(1))
+    return (0, GENESIS.hex()) if row is None else (row.number + 1, row.digest.hex())
+
+
+def check_log(hub: Hub) -> tuple[int, str]:
+    """Recomputes every link; ProtocolViolation names the first that doesn't hold."""
+    with Session(hub.reading) as db:
+        size, head = check_links(
+            (row.entry, row.digest) for row in db.scalars(select(AuditEntry).order_by(AuditEntry.number))
+        )
+    return size, head.hex()
+
+
+def letters_waiting(hub: Hub) -> dict[str, int]:
+    """Letters to each site that it has not acknowledged yet."""
+    from hansa.mail.boxes import Outbox
+
+    with Session(hub.reading) as db:
+        query = select(Outbox.receiver, func.count()).where(Outbox.acked_at.is_(None)).group_by(Outbox.receiver)
+        return {receiver: count for receiver, count in db.execute(query)}
+
+
+def answer_bytes(hub: Hub, run: str) -> bytes | None:
+    """The answer as it was released: the JSON whose SHA-256 the log holds."""
+    with Session(hub.reading) as db:
+        row = db.get(Job, run)
+        return None if row is None else row.answer
+
+
+def floors(hub: Hub, sites: int, minimum: int) -> Floors:
+    """What the protocol asks of so many sites: how many may collude, sign and survive. Refuses as it would."""
+    rules = hub.desk.charter.rules
+    return Floors.of(sites, rules.corrupt, max(minimum, rules.minimum_sites))
+
+
+def session_holds(hub: Hub, token: bytes) -> bool:
+    """Whether a sign-in is still good, without noting its use: for pages that refresh themselves."""
+    with Session(hub.reading, autoflush=False) as db:
+        return people.who(db, token, time.time()) is not None

@@ -1,0 +1,233 @@
+"""Rounds of a job, at the hub: open, close, and what the outcome leads to.
+
+    consents ──► setup (three rounds) ──► [ contribute ─ lock ─ unmask ─ total ─ advance ] for each step ──► answer
+
+A round closes when every asked site replied, or at its deadline with those that did. Setup needs everybody: it starts
+again without the silent ones. A sum needs its quorum. Everything here runs inside the caller's transaction.
+"""
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.orm import Session as Db
+
+from hansa.errors import NotEnoughSites, ProtocolViolation
+from hansa.hub import models
+from hansa.hub.models import Job, Member, Participant
+from hansa.hub.records import record, tell
+from hansa.jobs.base import Answer, Schema, Step, check_step, from_ring, size
+from hansa.mail import boxes
+from hansa.mail.boxes import Desk
+from hansa.mail.letters import End, Open, Payload, Round, sentence
+from hansa.messages import decode, encode
+from hansa.plan import Plan, load
+from hansa.protocols import key_setup, secure_sum
+from hansa.protocols.base import Ask, Done, HubState
+from hansa.protocols.key_setup import AwaitOffers, AwaitReady, AwaitReveals, Session
+from hansa.protocols.secure_sum import AwaitContributions, AwaitLocks, AwaitShares, Receipt, Summed
+
+SETUP = (AwaitOffers, AwaitReveals, AwaitReady)
+STATES: Any = AwaitOffers | AwaitReveals | AwaitReady | AwaitContributions | AwaitLocks | AwaitShares
+MAX_SETUPS, MAX_STEPS = 5, 200
+STAGES = {
+    AwaitOffers: "agreeing on keys",
+    AwaitReveals: "agreeing on keys",
+    AwaitReady: "agreeing on keys",
+    AwaitContributions: "computing",
+    AwaitLocks: "confirming who takes part",
+    AwaitShares: "opening the total",
+}
+
+
+def participants(db: Db, job: Job) -> Sequence[Participant]:
+    return db.scalars(select(Participant).where(Participant.run == job.run).order_by(Participant.site)).all()
+
+
+def send(db: Db, desk: Desk, part: Participant, kind: str, payload: Payload, now: float) -> None:
+    part.bytes_received += desk.write(db, part.site, part.run, kind, payload, now)
+    part.changed_at = now
+
+
+def schemas_of(db: Db, sites: Sequence[str], table: str) -> list[Schema]:
+    """The schemas that the sites last declared for `table`, in the order of `sites`."""
+    found = []
+    for site in sites:
+        row = db.get(Member, site)
+        tables = decode(row.tables, tuple[Schema, ...]) if row else ()
+        found += [schema for schema in tables if schema.table == table]
+    return found
+
+
+def end(db: Db, desk: Desk, job: Job, status: str, reason: str, now: float) -> None:
+    """Ends a job: its sites are told to erase their seeds and states, the hub erases its own."""
+    job.status, job.reason, job.ended_at = status, sentence(reason) if reason else "", now
+    job.state = job.session = job.step_bytes = job.deadline = None
+    for part in participants(db, job):
+        part.reply, part.asked = None, False
+        send(db, desk, part, "end", End(status), now)
+    record(db, now, "ended", run=job.run, details={"status": status})
+    tell(db, now, job.run, f"ended: {status}" + (f" ({job.reason})" if job.reason else ""))
+
+
+def close_if_complete(db: Db, desk: Desk, job: Job, now: float) -> None:
+    parts = participants(db, job)
+    if job.status == "consenting" and not any(part.asked for part in parts):
+        _open_setup(db, desk, job, [part for part in parts if part.active], now)
+    elif job.state is not None and all(part.reply is not None for part in parts if part.asked):
+        _close(db, desk, job, parts, now)
+
+
+def close_at_deadline(db: Db, desk: Desk, job: Job, now: float) -> None:
+    if job.deadline is None or job.deadline > now:
+        return
+    parts = participants(db, job)
+    if job.status == "proposed":
+        plan = load(job.plan, desk.charter)
+        raise NotEnoughSites(f"the site of '{plan.proposer}' did not sign the proposal in time")
+    for part in parts:
+        if part.asked and part.reply is None:
+            part.asked = part.active = False
+            part.stage = "did not answer in time"
+            tell(db, now, job.run, "did not answer in time", part.site)
+    if job.status == "consenting":
+        _open_setup(db, desk, job, [part for part in parts if part.active], now)
+    else:
+        _close(db, desk, job, parts, now)
+
+
+def _open_setup(db: Db, desk: Desk, job: Job, parts: Sequence[Participant], now: float) -> None:
+    plan, rules = load(job.plan, desk.charter), desk.charter.rules
+    refusals = [f"{part.site}: {part.reason}" for part in participants(db, job) if part.reason]
+    if not parts and refusals:
+        end(db, desk, job, models.REFUSED, refusals[0], now)
+        return
+    if job.attempt >= MAX_SETUPS:
+        raise NotEnoughSites(f"the sites did not agree on keys in {MAX_SETUPS} attempts")
+    keys = desk.charter.signing_keys(tuple(part.site for part in parts))
+    try:
+        ask = key_setup.begin(plan.digest, job.attempt, keys, rules.corrupt, plan.minimum_sites)
+    except NotEnoughSites as error:
+        raise NotEnoughSites(f"{error}; {'; '.join(refusals)}" if refusals else str(error)) from error
+    job.attempt, job.status = job.attempt + 1, "setup"
+    _open(db, desk, job, ask, now)
+
+
+def _open(db: Db, desk: Desk, job: Job, ask: Ask, now: float) -> None:
+    """Opens the next round: the state is stored and the requests are in the outbox, or neither is."""
+    job.round, job.quorum, job.state = job.round + 1, ask.quorum, encode(ask.state)
+    job.deadline = now + desk.charter.rules.round_seconds
+    first = isinstance(ask.state, AwaitOffers)
+    for part in participants(db, job):
+        part.reply, part.asked = None, part.site in ask.requests
+        if part.asked:
+            part.stage = STAGES[type(ask.state)]  # type: ignore[index]  # every HubState is listed
+            message = encode(ask.requests[part.site])
+            payload = Open(job.round, message) if first else Round(job.round, message)
+            send(db, desk, part, "open" if first else "round", payload, now)
+
+
+def _close(db: Db, desk: Desk, job: Job, parts: Sequence[Participant], now: float) -> None:
+    if job.state is None:
+        raise ValueError("a job without an open round")
+    state: HubState = decode(job.state, STATES)
+    replies = _replies(db, job, state, parts, now)
+    if len(replies) < job.quorum:
+        if isinstance(state, SETUP):
+            _open_setup(db, desk, job, [part for part in parts if part.site in replies], now)
+            return
+        raise NotEnoughSites(f"{len(replies)} sites answered and {job.quorum} are needed")
+    outcome = state.close(replies)  # type: ignore[attr-defined]  # each state closes with its own type of reply
+    if isinstance(outcome, Ask):
+        if isinstance(state, AwaitContributions):
+            _note_survivors(db, job, sorted(replies), now)
+        _open(db, desk, job, outcome, now)
+    elif isinstance(outcome, Done) and isinstance(outcome.output, Session):
+        _first_step(db, desk, job, outcome.output, now)
+    elif isinstance(outcome, Done) and isinstance(outcome.output, Summed):
+        _total(db, desk, job, outcome.output, now)
+
+
+def _replies(db: Db, job: Job, state: HubState, parts: Sequence[Participant], now: float) -> dict[str, Any]:
+    """The replies that are of the type due; a site that sends anything else is out."""
+    found = {}
+    for part in parts:
+        if part.asked and part.reply is not None:
+            try:
+                found[part.site] = decode(part.reply, state.accepts)
+            except ProtocolViolation as violation:
+                part.active, part.stage, part.reason = False, "sent something malformed", str(violation)
+                boxes.set_aside(db, part.site, str(violation), part.reply, now)
+                record(db, now, "letter set aside", part.site, job.run, {"round": str(job.round)})
+    return found
+
+
+def _note_survivors(db: Db, job: Job, survivors: Sequence[str], now: float) -> None:
+    record(db, now, "survivors locked", run=job.run, details={"step": str(job.step), "sites": ", ".join(survivors)})
+
+
+def _first_step(db: Db, desk: Desk, job: Job, session: Session, now: float) -> None:
+    plan = load(job.plan, desk.charter)
+    job.session, job.receipt, job.status, job.step = encode(session), None, "running", 0
+    record(db, now, "setup complete", run=job.run, details={"session": session.id.hex()})
+    tell(db, now, job.run, f"{len(session.roster)} sites agreed on keys")
+    step = plan.job().begin(schemas_of(db, session.roster, plan.table), len(session.roster))
+    _ask_for_step(db, desk, job, step, session.roster, now)
+
+
+def _ask_for_step(db: Db, desk: Desk, job: Job, step: Step, cohort: Sequence[str], now: float) -> None:
+    if job.session is None or job.step >= MAX_STEPS:
+        raise ValueError("a step without a session, or too many steps")
+    session = decode(job.session, Session)
+    receipt = decode(job.receipt, Receipt) if job.receipt is not None else None
+    check_step(step, len(session.roster))
+    job.step_bytes = encode(step)
+    length = sum(size(block) for block in step.blocks)
+    ask = secure_sum.begin(session, job.step, job.step_bytes, cohort, receipt, length)
+    tell(db, now, job.run, f"step {job.step + 1}: {step.name}")
+    _open(db, desk, job, ask, now)
+
+
+def _total(db: Db, desk: Desk, job: Job, summed: Summed, now: float) -> None:
+    """A total is open: give it to the job, which asks for another step or answers."""
+    if job.step_bytes is None:
+        raise ValueError("a total without a step")
+    step, plan = decode(job.step_bytes, Step), load(job.plan, desk.charter)
+    details = {"step": str(job.step), "total": summed.receipt.total.hex(), "locked": summed.receipt.locked.hex()}
+    record(db, now, "total opened", run=job.run, details=details)
+    _mark_leavers(db, job, summed, now)
+    outcome = plan.job().advance(step, from_ring(step, summed.vector(), len(summed.survivors)))
+    job.receipt = encode(summed.receipt)
+    if isinstance(outcome, Step):
+        job.step += 1
+        _ask_for_step(db, desk, job, outcome, summed.active, now)
+    else:
+        _release(db, desk, job, outcome, summed.survivors, now)
+
+
+def _mark_leavers(db: Db, job: Job, summed: Summed, now: float) -> None:
+    for part in participants(db, job):
+        part.steps += part.site in summed.survivors
+        if part.active and part.site not in summed.survivors:
+            part.active = False
+        elif part.active and part.site not in summed.active:
+            part.active, part.stage = False, f"left after step {job.step + 1}"
+            tell(db, now, job.run, f"its numbers are in step {job.step + 1}; it is in no later one", part.site)
+
+
+def _release(db: Db, desk: Desk, job: Job, answer: Answer, survivors: Sequence[str], now: float) -> None:
+    content = msgspec.json.encode(answer)
+    job.answer, job.answer_digest = content, sha256(content).digest()
+    for part in participants(db, job):
+        if part.site in survivors:
+            part.active, part.stage = True, "took part"
+    record(
+        db,
+        now,
+        "released",
+        run=job.run,
+        details={"answer": job.answer_digest.hex(), "sites": ", ".join(survivors)},
+    )
+    end(db, desk, job, models.DONE, "", now)

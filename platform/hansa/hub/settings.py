@@ -1,0 +1,57 @@
+"""What an operator sets for a hub: `hub.toml` in its home, readable by its user alone (addresses hold passwords)."""
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from hansa.charter import Charter, load
+from hansa.crypto.keys import HYBRID_SEED_BYTES, SEED_BYTES, HybridKey, SigningKey
+from hansa.errors import Refused
+from hansa.mail.boxes import Desk
+from hansa.messages import HUB
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`database` is an SQLAlchemy URL; `private` and each of `mailboxes` a Redis URL (unix://, redis://, rediss://)."""
+
+    database: str
+    private: str
+    mailboxes: dict[str, str]
+
+    def __repr__(self) -> str:
+        return f"Settings({len(self.mailboxes)} mailboxes)"
+
+
+def read_settings(home: Path) -> Settings:
+    path = home / "hub.toml"
+    try:
+        settings = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Settings)
+    except FileNotFoundError as error:
+        raise Refused(f"{home} is not the home of a hub: it holds no hub.toml") from error
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise Refused(f"{path}: {error}") from error
+    return settings
+
+
+def read_charter(home: Path) -> Charter:
+    return load((home / "charter").read_bytes())
+
+
+def make_keys(home: Path, signing_seed: bytes, sealing_seed: bytes) -> None:
+    """Writes the hub's two keys; the caller draws the seeds. An existing key is never overwritten."""
+    path = home / "keys"
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_bytes(signing_seed + sealing_seed)
+
+
+def read_keys(home: Path) -> tuple[SigningKey, HybridKey]:
+    data = (home / "keys").read_bytes()
+    if len(data) != SEED_BYTES + HYBRID_SEED_BYTES:
+        raise Refused(f"the keys in {home} are damaged")
+    return SigningKey(data[:SEED_BYTES]), HybridKey(data[SEED_BYTES:])
+
+
+def open_desk(home: Path) -> Desk:
+    return Desk(HUB, read_charter(home), *read_keys(home))

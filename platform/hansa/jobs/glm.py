@@ -1,0 +1,206 @@
+"""`glm`: linear, logistic and Poisson regression by a formula, equal to the fit on the pooled rows.
+
+    [categories] → magnitudes → means → [spreads] → iteration 1, 2, … → answer
+
+`scaling.py` holds the passes before the iterations, `fitting.py` the iterations, `family.py` their totals.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+import numpy as np
+from msgspec import Meta, Struct, field
+
+from hansa import messages
+from hansa.errors import ProtocolViolation, Refused
+from hansa.jobs import design, fitting, formula, levels, scaling
+from hansa.jobs.base import Contribution, Example, Job, Schema, Step, Table, Total, encode_state, fit
+from hansa.jobs.example import mixed_table
+from hansa.jobs.family import Family
+from hansa.jobs.fitting import Coefficient, GlmAnswer, Iteration, Question
+from hansa.jobs.formula import Formula
+from hansa.jobs.levels import Levels
+from hansa.jobs.scaling import Magnitudes, Means, Open, Spreads
+
+_LARGEST_EXPONENT = 200
+
+
+class State(Struct, frozen=True):
+    """Which pass it is, with what that pass needs to know."""
+
+    now: Open | Magnitudes | Means | Spreads | Iteration
+
+
+class Glm(Job, frozen=True, tag="glm", kw_only=True, forbid_unknown_fields=True):
+    title: ClassVar[str] = "Regression"
+    learns: ClassVar[str] = (
+        "which categories occur, magnitudes and means of the columns, and of every iteration the score, the "
+        "information matrix (for a linear regression the sums of squares and products) and the deviance"
+    )
+
+    formula: Annotated[
+        str,
+        Meta(
+            title="Formula",
+            description="outcome ~ first + C(code) * third; also log, log2, log10, log1p, exp, sqrt.",
+            max_length=formula.LONGEST,
+            extra={"form": "formula"},
+        ),
+    ]
+    family: Annotated[Family, Meta(title="Family", description="Linear, logistic (0/1) or Poisson (counts).")]
+    outcome: Annotated[
+        str, Meta(title="Outcome", description="If the formula has no left side.", extra={"form": "column"})
+    ] = ""
+    max_iterations: Annotated[int, Meta(title="Iterations", description="At most so many.", ge=2, le=100)] = (
+        25
+    )
+    levels: Levels = field(default_factory=dict)
+
+    def columns(self) -> tuple[str, ...]:
+        model = self._model()
+        levels.refuse_unfit(self.levels, model.columns())
+        return model.columns()
+
+    def check(self, schema: Schema) -> None:
+        self.columns()
+        design.check(self._model(), self.levels, schema)
+
+    def begin(self, schemas: Sequence[Schema], sites: int) -> Step:
+        for schema in schemas:
+            self.check(schema)
+        model = self._model()
+        wanted = [set(_categorical(model, schema)) for schema in schemas]
+        if any(one != wanted[0] for one in wanted):
+            raise Refused("a column of the formula holds text in one table and numbers in another")
+        known = {
+            factor.text: names
+            for factor in model.factors()
+            if factor.text in wanted[0] and (names := levels.declared(factor.column, self.levels, schemas))
+        }
+        scaling.refuse_single(known)
+        opened = Open(known)
+        if scaling.open_factors(model, known, tuple(wanted[0])):
+            blocks = scaling.blocks(opened, model, tuple(wanted[0]), 1.0, sites)
+            return Step("categories", blocks, encode_state(State(opened)))
+        return self._ask(Magnitudes(known), 1.0, sites)
+
+    def encode(self, table: Table, step: Step) -> Contribution:
+        model, now = self._model(), _read(step)
+        wanted = _categorical(model, table.schema)
+        known = now.known if isinstance(now, Open) else now.categories
+        if not set(known) <= set(wanted) or (not isinstance(now, Open) and len(known) != len(wanted)):
+            raise ProtocolViolation("the state of a regression does not name the categories of its formula")
+        if not isinstance(now, Open):
+            design.names(model, known)  # refuses a state that asks for more columns than a regression has
+        if isinstance(now, Iteration):
+            return fit(step, fitting.share(now, table, model, self.family))
+        return fit(step, scaling.share(now, table, model, self.family, wanted))
+
+    def advance(self, step: Step, total: Total) -> Step | GlmAnswer:
+        model, now = self._model(), _read(step)
+        if isinstance(now, Open):
+            opened = [block.name.removeprefix("present ") for block in step.blocks]
+            return self._ask(Magnitudes(scaling.categories(now, model, opened, total)), 1.0, total.sites)
+        asked = Question(
+            model, self.formula, self.family, self.max_iterations, design.names(model, now.categories)
+        )
+        if isinstance(now, Iteration):
+            then = fitting.advance(now, step, total, asked)
+            return then if isinstance(then, GlmAnswer) else self._iterate(then, total.sites)
+        fitting.refuse_few(float(np.rint(total.real("rows")[0])), asked)
+        rows = float(np.rint(total.real("rows")[0]))
+        labels = asked.labels[1:] if model.intercept else asked.labels
+        if isinstance(now, Magnitudes):
+            return self._ask(
+                Means(now.categories, scaling.largest(total, model, self.family, labels)), rows, total.sites
+            )
+        if isinstance(now, Means):
+            spreads = scaling.centred(now, total)
+            if model.intercept:
+                return self._ask(spreads, rows, total.sites)
+            scale = scaling.finished(spreads, (0.0,) * len(now.exponents), now.exponents, self.family)
+        else:
+            scale = scaling.scale(now, total, model, self.family, labels)
+        return self._iterate(fitting.start(now.categories, scale, asked), total.sites)
+
+    def _model(self) -> Formula:
+        return formula.parse(self.formula, self.outcome)
+
+    def _ask(self, now: Magnitudes | Means | Spreads, rows: float, sites: int) -> Step:
+        blocks = scaling.blocks(now, self._model(), (), rows, sites)
+        return Step(type(now).__name__.lower(), blocks, encode_state(State(now)))
+
+    def _iterate(self, now: Iteration, sites: int) -> Step:
+        again = f", halved {now.halvings} times" if now.halvings else ""
+        blocks = fitting.blocks(now, self.family, sites)
+        return Step(f"iteration {now.turn + 1}{again}", blocks, encode_state(State(now)))
+
+
+def _categorical(model: Formula, schema: Schema) -> tuple[str, ...]:
+    return tuple(factor.text for factor in model.factors() if design.categorical(factor, schema))
+
+
+def _read(step: Step) -> Open | Magnitudes | Means | Spreads | Iteration:
+    now = messages.decode(step.state, State).now
+    numbers: list[float] = []
+    exponents: list[int] = []
+    if isinstance(now, Means | Spreads):
+        exponents += now.exponents
+    if isinstance(now, Spreads):
+        numbers += (*now.centres, now.rows, now.outcome)
+    if isinstance(now, Iteration):
+        scale = now.scale
+        exponents += (*scale.exponents, scale.largest)
+        numbers += (
+            *now.trial,
+            *now.step,
+            *scale.centres,
+            scale.rows,
+            scale.outcome,
+            now.rows,
+            now.deviance or 0.0,
+        )
+        if scale.rows < 1:
+            raise ProtocolViolation("the state of a regression is out of range")
+    if not np.all(np.isfinite(numbers)) or any(abs(exponent) > _LARGEST_EXPONENT for exponent in exponents):
+        raise ProtocolViolation("the state of a regression is out of range")
+    return now
+
+
+EXAMPLE = Example(
+    job=Glm(formula="ill ~ age + ward", family="binomial"),
+    tables={
+        "a": mixed_table(
+            {"ward": ("north", "south")},
+            ill=[0.0, 0.0, 1.0, 0.0, 1.0, 1.0, None],
+            age=[30.0, 42.0, 45.0, 51.0, 60.0, 71.0, 50.0],
+            ward=["north", "south", "north", "north", "south", "north", "south"],
+        ),
+        "b": mixed_table(
+            {"ward": ("north", "south")},
+            ill=[1.0, 0.0, 0.0, 1.0, 1.0, 0.0],
+            age=[38.0, 47.0, 55.0, 58.0, 66.0, 33.0],
+            ward=["south", "north", "south", "south", "north", "south"],
+        ),
+    },
+    answer=GlmAnswer(
+        family="binomial",
+        formula="ill ~ age + ward",
+        coefficients={
+            "(Intercept)": Coefficient(-5.928894732442823, 3.619700673884567, -1.6379516613676484, 0.1014317778563568),
+            "age": Coefficient(0.1150566332692465, 0.06818953895843453, 1.6873062206708886, 0.09154448547737688),
+            "wardsouth": Coefficient(0.4288379692514155, 1.401871483078388, 0.3059039108989681, 0.7596778081493634),
+        },
+        n=12,
+        dropped=1,
+        df=9,
+        deviance=12.583212476543508,
+        null_deviance=16.635532333438686,
+        aic=18.58321247654351,
+        dispersion=1.0,
+        iterations=6,
+        converged=True,
+        precision=2.166246570109356e-15,
+        notes=("rows left out because they miss a value: 1",),
+    ),
+)

@@ -1,0 +1,193 @@
+"""`table`: how many rows have each category, of one column or of two at once, with Pearson's chi-squared."""
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+import numpy as np
+from msgspec import Meta, Struct, field
+
+from hansa import messages
+from hansa.errors import ProtocolViolation, Refused
+from hansa.jobs import levels, magnitude
+from hansa.jobs.base import (
+    Answer,
+    Array,
+    Contribution,
+    Example,
+    Flags,
+    Job,
+    Schema,
+    Step,
+    Table,
+    Total,
+    encode_state,
+    fit,
+    reals,
+)
+from hansa.jobs.example import mixed_table
+from hansa.jobs.levels import Known, Levels
+
+
+class TableAnswer(Answer, frozen=True, tag="table", kw_only=True):
+    """`counts[i][j]` rows have `row_names[i]` and `column_names[j]`, or one column of counts for one
+    question.
+
+    `chi_squared` has no continuity correction. It and `p` are None with one column, one category, an empty
+    one.
+    """
+
+    row_names: tuple[str, ...]
+    column_names: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    row_totals: tuple[int, ...]
+    column_totals: tuple[int, ...]
+    n: int
+    missing: int
+    chi_squared: float | None = None
+    df: int | None = None
+    p: float | None = None
+
+
+class State(Struct, frozen=True):
+    """The categories of each column asked about; empty while they are being looked for."""
+
+    names: tuple[Known, ...]
+
+
+class Crosstab(Job, frozen=True, tag="table", kw_only=True, forbid_unknown_fields=True):
+    title: ClassVar[str] = "Table of counts"
+    learns: ClassVar[str] = (
+        "which categories occur in the pool at all, and the count of each cell of the table"
+    )
+
+    rows: Annotated[
+        str, Meta(title="Rows", description="The column down the side.", extra={"form": "column"})
+    ]
+    across: Annotated[
+        str | None,
+        Meta(title="Columns", description="The column along the top, if any.", extra={"form": "column"}),
+    ] = field(name="columns", default=None)
+    levels: Levels = field(default_factory=dict)
+
+    def columns(self) -> tuple[str, ...]:
+        asked = (self.rows,) if self.across is None else (self.rows, self.across)
+        if len(set(asked)) != len(asked):
+            raise Refused(f"column '{self.rows}' is named twice")
+        levels.refuse_unfit(self.levels, asked)
+        return asked
+
+    def check(self, schema: Schema) -> None:
+        for column in self.columns():
+            levels.check(column, self.levels, schema)
+
+    def begin(self, schemas: Sequence[Schema], sites: int) -> Step:
+        for schema in schemas:
+            self.check(schema)
+        names = tuple(levels.declared(column, self.levels, schemas) for column in self.columns())
+        if all(names):
+            return _count(State(names), magnitude.MAX_ROWS, sites)
+        open_columns = tuple(
+            Flags(f"present {place}", (levels.LARGEST + 1,)) for place, known in enumerate(names) if not known
+        )
+        return Step("categories", open_columns, encode_state(State(names)))
+
+    def encode(self, table: Table, step: Step) -> Contribution:
+        asked, names = self.columns(), self._read(step)
+        used = ~np.any([levels.missing(table, column) for column in asked], axis=0)
+        if not all(names):
+            return fit(
+                step,
+                {
+                    f"present {place}": levels.presence(table, column, used)
+                    for place, column in enumerate(asked)
+                    if not names[place]
+                },
+            )
+        shape = _shape(names)
+        cell = np.zeros(int(used.sum()), dtype=np.int64)
+        for column, known in zip(asked, names, strict=True):
+            cell = cell * len(known) + levels.codes(table, column, known, used)
+        counts = np.bincount(cell, minlength=shape[0] * shape[1]).astype(np.float64)
+        missing = np.array([table.rows - used.sum()], dtype=np.float64)
+        return fit(step, {"counts": counts.reshape(shape), "missing": missing})
+
+    def advance(self, step: Step, total: Total) -> Step | TableAnswer:
+        names = self._read(step)
+        if not all(names):
+            found = tuple(
+                known or levels.found(total.flag(f"present {place}")) for place, known in enumerate(names)
+            )
+            for column, known in zip(self.columns(), found, strict=True):
+                if not known:
+                    raise Refused(
+                        f"no rows have a category in column '{column}' and in all that are asked about"
+                    )
+            return _count(State(found), magnitude.MAX_ROWS, total.sites)
+        counts = np.rint(total.real("counts"))
+        if counts.sum() == 0:
+            raise Refused(f"no rows have a category in column '{self.rows}' and in all that are asked about")
+        missing = total.count("missing")
+        chi_squared, df, p = _independence(counts) if self.across is not None else (None, None, None)
+        return TableAnswer(
+            row_names=names[0],
+            column_names=names[1] if len(names) == 2 else (),
+            counts=tuple(tuple(int(count) for count in row) for row in counts),
+            row_totals=tuple(int(count) for count in counts.sum(axis=1)),
+            column_totals=tuple(int(count) for count in counts.sum(axis=0)),
+            n=int(counts.sum()),
+            missing=missing,
+            chi_squared=chi_squared,
+            df=df,
+            p=p,
+            notes=(f"rows not counted because a category is missing: {missing}",) if missing else (),
+        )
+
+    def _read(self, step: Step) -> tuple[tuple[str, ...], ...]:
+        names = messages.decode(step.state, State).names
+        if len(names) != len(self.columns()):
+            raise ProtocolViolation("the state of a table does not fit its columns")
+        return names
+
+
+def _shape(names: tuple[tuple[str, ...], ...]) -> tuple[int, int]:
+    return len(names[0]), len(names[1]) if len(names) == 2 else 1
+
+
+def _count(state: State, rows: float, sites: int) -> Step:
+    blocks = (reals("counts", _shape(state.names), rows, sites), reals("missing", (1,), rows, sites))
+    return Step("counts", blocks, encode_state(state))
+
+
+def _independence(counts: Array) -> tuple[float | None, int | None, float | None]:
+    """Pearson's test of independence, undefined where a total is zero or nothing varies."""
+    from scipy.special import chdtrc
+
+    down, along = counts.sum(axis=1), counts.sum(axis=0)
+    df = (down.size - 1) * (along.size - 1)
+    if df == 0 or not (down.all() and along.all()):
+        return None, None, None
+    expected = np.outer(down, along) / counts.sum()
+    statistic = float(((counts - expected) ** 2 / expected).sum())
+    return statistic, df, float(chdtrc(df, statistic))
+
+
+EXAMPLE = Example(
+    job=Crosstab(rows="hospital", across="ill"),
+    tables={
+        "a": mixed_table({"hospital": ("north",)}, hospital=["north"] * 5, ill=[0.0, 0.0, 0.0, 1.0, None]),
+        "b": mixed_table({"hospital": ("south",)}, hospital=["south"] * 4, ill=[0.0, 1.0, 1.0, 1.0]),
+    },
+    answer=TableAnswer(
+        row_names=("north", "south"),
+        column_names=("0", "1"),
+        counts=((3, 1), (1, 3)),
+        row_totals=(4, 4),
+        column_totals=(4, 4),
+        n=8,
+        missing=1,
+        chi_squared=2.0,
+        df=1,
+        p=0.15729920705028513,
+        notes=("rows not counted because a category is missing: 1",),
+    ),
+)

@@ -1,0 +1,57 @@
+"""An SQL engine on which a commit is durable and a writer excludes the others.
+
+SQLite: WAL, synchronous=FULL, secure_delete (what is erased is overwritten, in the file though not in the WAL
+before its next checkpoint), and BEGIN IMMEDIATE, so that read-then-write in one transaction is safe. PostgreSQL:
+as it comes. Both through SQLAlchemy URLs.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from hansa.errors import Refused
+
+
+def open_engine(url: str, *, reading: bool = False) -> Engine:
+    """`reading`: transactions that only read, and so need not exclude a writer (SQLite)."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise Refused("the database's URL is not one that SQLAlchemy reads") from error
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    if parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": 60, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN is deferred; ours is not
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def migrate(engine: Engine, tree: str) -> None:
+    """Brings the database to the newest version of `tree` ("hub" or "site")."""
+    from alembic import command
+    from alembic.config import Config
+
+    import hansa
+
+    package = Path(hansa.__file__).parent
+    beside = package.parents[1] / "migrations"
+    folder = (package / "migrations" if (package / "migrations").is_dir() else beside) / tree
+    config = Config()
+    config.set_main_option("script_location", str(folder))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

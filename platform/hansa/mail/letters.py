@@ -1,0 +1,100 @@
+"""What a letter may say. The header's kind names the type of its payload; anything else is refused at the door.
+
+| kind        | way         | payload     | means                                                    |
+|-------------|-------------|-------------|----------------------------------------------------------|
+| hello       | site → hub  | Hello       | this site is up, with these tables                       |
+| sign-plan   | hub → site  | SignPlan    | a person of yours asks this: do you put your name to it? |
+| plan-signed | site → hub  | Signed      | yes                                                      |
+| ask-consent | hub → site  | AskConsent  | a member asks this: do you take part?                    |
+| consent     | site → hub  | Signed      | yes                                                      |
+| refusal     | site → hub  | Refusal     | no, or no further, in one sentence                       |
+| open        | hub → site  | Open        | setup begins (again): drop what an earlier attempt left  |
+| round       | hub → site  | Round       | a protocol's request                                     |
+| reply       | site → hub  | Reply       | the answer to it                                         |
+| end         | hub → site  | End         | erase seeds and states                                   |
+| ack         | both        | Ack         | the letter with this run and sequence is in my inbox     |
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from hansa.jobs.base import Schema
+from hansa.messages import Digest, Signature
+
+Sentence = Annotated[str, Meta(min_length=1, max_length=500)]
+STANDING = "0" * 32  # the run of letters that belong to no job
+
+
+class Payload(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
+class Hello(Payload, frozen=True):
+    version: Annotated[str, Meta(max_length=40)]
+    tables: tuple[Schema, ...]
+
+
+class SignPlan(Payload, frozen=True):
+    plan: bytes
+
+
+class AskConsent(Payload, frozen=True):
+    plan: bytes
+    proposal: Signature  # the proposer's, over the plan's digest
+
+
+class Signed(Payload, frozen=True):
+    plan: Digest
+    signature: Signature
+
+
+class Refusal(Payload, frozen=True):
+    reason: Sentence
+
+
+class Open(Payload, frozen=True):
+    number: int
+    message: bytes  # a Manifest
+
+
+class Round(Payload, frozen=True):
+    number: int
+    message: bytes
+
+
+class Reply(Payload, frozen=True):
+    number: int
+    message: bytes
+
+
+class End(Payload, frozen=True):
+    status: Sentence
+
+
+class Ack(Payload, frozen=True):
+    letter: Digest
+
+
+PAYLOADS: dict[str, type[Payload]] = {
+    "hello": Hello,
+    "sign-plan": SignPlan,
+    "plan-signed": Signed,
+    "ask-consent": AskConsent,
+    "consent": Signed,
+    "refusal": Refusal,
+    "open": Open,
+    "round": Round,
+    "reply": Reply,
+    "end": End,
+    "ack": Ack,
+}
+TO_SITE = frozenset({"sign-plan", "ask-consent", "open", "round", "end", "ack"})
+TO_HUB = frozenset({"hello", "plan-signed", "consent", "refusal", "reply", "ack"})
+
+
+def sentence(text: str) -> str:
+    """One line of at most 500 characters, for people."""
+    flat = " ".join(text.split())
+    return (flat[:497] + "…" if len(flat) > 498 else flat) or "no reason given"

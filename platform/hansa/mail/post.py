@@ -1,0 +1,171 @@
+"""The way out and the way in at the broker, with the settings that were found to hold.
+
+hub → site: a Celery task in the site's mailbox, one argument, the letter in base64. site → hub: a raw LPUSH, because a
+Celery consumer must never read what a stranger may write: a malformed message stops its worker for good.
+
+`ack_emulation` is off: with late acks a task that ends while the broker is away leaves a worker that lives and never
+consumes again. A message taken and lost is sent again by the outbox.
+"""
+
+import base64
+import ssl
+from typing import Any
+
+import redis
+from celery import Celery
+from kombu import Connection, Exchange, Queue
+from kombu.exceptions import OperationalError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from hansa.mail.rules import site_prefix
+
+BROKER_ERRORS = (redis.RedisError, OperationalError, OSError)
+LETTER_TASK, TURN_TASK = "hansa.letter", "hansa.turn"
+HUB_PREFIX = "h:"
+_QUEUE = "tasks"
+
+
+def kombu_url(url: str) -> str:
+    """kombu's spelling of a socket's address; the rest is spelt alike."""
+    return "redis+socket://" + url.removeprefix("unix://") if url.startswith("unix://") else url
+
+
+def _tls(url: str) -> dict[str, Any] | None:
+    """`rediss://` alone verifies nothing in kombu: certificate and host name are checked by these options."""
+    if not url.startswith("rediss://"):
+        return None
+    paths = ssl.get_default_verify_paths()
+    options: dict[str, Any] = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+    return options | ({"ssl_ca_certs": paths.cafile} if paths.cafile else {"ssl_ca_path": paths.capath})
+
+
+def _transport(prefix: str, **more: Any) -> dict[str, Any]:
+    return {
+        "global_keyprefix": prefix,
+        "priority_steps": [0],
+        "ack_emulation": False,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        **more,
+    }
+
+
+def worker_app(name: str, url: str, prefix: str) -> Celery:
+    """A Celery app that consumes `tasks` under `prefix`: JSON only, early acks, no results, no remote control."""
+    app = Celery(name, set_as_current=False)
+    app.conf.update(
+        broker_url=kombu_url(url),
+        broker_use_ssl=_tls(url),
+        broker_transport_options=_transport(prefix, socket_timeout=30, health_check_interval=25),
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        task_default_queue=_QUEUE,
+        task_queues=[Queue(_QUEUE, Exchange(_QUEUE, "direct"), routing_key=_QUEUE)],
+        task_ignore_result=True,
+        result_backend=None,
+        task_serializer="json",
+        accept_content=["json"],
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        task_acks_late=False,
+        task_reject_on_worker_lost=False,
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+    )
+    return app
+
+
+def run_worker(app: Celery) -> None:
+    """Consumes until SIGTERM or SIGINT. `celery` on the command line would take BROKER_URL from the environment."""
+    app.Worker(
+        pool="solo",
+        concurrency=1,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        loglevel="WARNING",
+    ).start()
+
+
+class Sender:
+    """Publishes one task into one queue; a connection of its own, opened when first needed."""
+
+    def __init__(self, url: str, prefix: str, task: str) -> None:
+        self._task = task
+        self._app = worker_app("hansa-sender", url, prefix)
+        self._connection = Connection(
+            kombu_url(url), ssl=_tls(url), transport_options=_transport(prefix, socket_timeout=5)
+        )
+        self._producer = self._connection.Producer(auto_declare=False)
+
+    def __repr__(self) -> str:
+        return f"Sender({self._task})"
+
+    def send(self, argument: str) -> None:
+        """Raises what redis or kombu raise when the broker is away."""
+        self._app.send_task(
+            self._task,
+            args=[argument],
+            queue=Queue(_QUEUE, no_declare=True),
+            producer=self._producer,
+            retry=False,
+            argsrepr="-",
+            kwargsrepr="-",
+        )
+
+    def reset(self) -> None:
+        """Forgets a broken connection; the next send opens another."""
+        self._connection.close()
+        self._connection = self._connection.clone()
+        self._producer = self._connection.Producer(auto_declare=False)
+
+
+class ToSite:
+    """The hub's way to one site's mailbox."""
+
+    def __init__(self, url: str, site: str) -> None:
+        self._sender = Sender(url, site_prefix(site), LETTER_TASK)
+
+    def send(self, letter: bytes) -> None:
+        self._sender.send(base64.b64encode(letter).decode("ascii"))
+
+    def reset(self) -> None:
+        self._sender.reset()
+
+
+class ToHub:
+    """A site's way to the hub: a list that it may write and not read."""
+
+    def __init__(self, url: str, site: str) -> None:
+        self._redis = raw_client(url)
+        self._key = f"{site_prefix(site)}hub"
+
+    def send(self, letter: bytes) -> None:
+        self._redis.lpush(self._key, letter)
+
+    def reset(self) -> None:
+        self._redis.connection_pool.disconnect()
+
+
+def raw_client(url: str, block_seconds: float = 0) -> "redis.Redis":
+    """A client that neither retries by itself nor gives up before a blocking read of `block_seconds` ends."""
+    options: dict[str, Any] = dict(_tls(url) or {})
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=block_seconds + 5,
+        socket_connect_timeout=5,
+        retry=Retry(NoBackoff(), 0),
+        **options,
+    )
+
+
+def letter_of(argument: object) -> bytes | None:
+    """The bytes of a letter task's argument, or None for anything that is not base64 text."""
+    if not isinstance(argument, str) or len(argument) > 2**24:
+        return None
+    try:
+        return base64.b64decode(argument, validate=True)
+    except ValueError:
+        return None

@@ -1,0 +1,64 @@
+"""The poster: sends what is due, then marks it sent. A crash in between sends twice, never not at all."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from hansa.mail import boxes
+from hansa.mail.post import BROKER_ERRORS
+
+log = logging.getLogger("hansa.poster")
+IDLE_SECONDS = 0.05
+
+
+class Way(Protocol):
+    def send(self, letter: bytes) -> None: ...
+    def reset(self) -> None: ...
+
+
+class Poster(threading.Thread):
+    """Posts the outbox of `engine` over `ways` (receiver → way). `bell` is set by whoever wrote a letter."""
+
+    def __init__(self, engine: Engine, ways: Mapping[str, Way], bell: threading.Event, stop: threading.Event) -> None:
+        super().__init__(name="poster", daemon=True)
+        self._engine, self._ways, self._bell, self._stop_asked = engine, ways, bell, stop
+
+    def run(self) -> None:
+        while not self._stop_asked.is_set():
+            self._bell.clear()
+            try:
+                if self.post(time.time()):
+                    continue
+            except SQLAlchemyError:
+                log.exception("the outbox can't be read; trying again")
+                self._stop_asked.wait(1)
+            self._bell.wait(IDLE_SECONDS)
+
+    def post(self, now: float) -> int:
+        """Sends what is due, each receiver's letters in order; gives how many left. One deaf receiver stops no other."""
+        with Session(self._engine) as db:
+            letters = [(row.id, row.receiver, row.data) for row in boxes.due(db, now)]
+        sent, tried, deaf = 0, [], set()
+        for number, receiver, data in letters:
+            tried.append(number)
+            if receiver in deaf:
+                continue
+            try:
+                self._ways[receiver].send(data)
+                sent += 1
+            except BROKER_ERRORS as error:
+                deaf.add(receiver)
+                log.warning("%s can't be reached: %s", receiver, type(error).__name__)
+                self._ways[receiver].reset()
+        if tried:
+            with Session(self._engine) as db, db.begin():
+                # Jitter only spreads load, so it need not be secret.
+                boxes.posted(db, tried, now, random.random())  # noqa: S311
+        return sent

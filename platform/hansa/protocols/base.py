@@ -1,0 +1,68 @@
+"""The shape of a protocol: rounds, as values.
+
+The hub asks some sites, and the round closes when the replies or the deadline come. A state is a small frozen struct
+that accepts exactly one message; it is stored between two letters and picked up by whatever process comes next, so
+drop-outs, deadlines, duplicates and restarts are written once, outside, for every protocol.
+
+Chance, keys and data are arguments (`Own`); a state that holds a secret prints its kind and nothing else.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from hansa.crypto.keys import SigningKey
+from hansa.messages import SiteId
+
+Vector = npt.NDArray[np.uint64]
+Output = TypeVar("Output")
+
+
+class Own(Struct, frozen=True):
+    """What a site lends its state for one answer: its signing key, and its numbers where a round asks for them."""
+
+    key: SigningKey
+    vector: Vector | None = None
+
+    def __repr__(self) -> str:
+        return "Own(hidden)"
+
+
+class Message(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A request or a reply. `repr` shows its kind only: contents are long, and often secret."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
+class SiteState(Struct, frozen=True):
+    """At a site: accepts one type of request, gives the next state and the reply."""
+
+    accepts: ClassVar[type[Message]]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(hidden)"
+
+
+class HubState(Struct, frozen=True):
+    """At the hub: accepts one type of reply from each site that was asked, and closes with those that came."""
+
+    accepts: ClassVar[type[Message]]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
+class Ask(Struct, frozen=True):
+    """Send `requests`; go on with `state.close(replies)` once `quorum` or more replied and no more will come."""
+
+    state: HubState
+    requests: Mapping[SiteId, Message]
+    quorum: int
+
+
+class Done(Struct, Generic[Output], frozen=True):
+    output: Output

@@ -1,0 +1,131 @@
+"""Any job in one process: the protocols, the kinds and the arithmetic of a real run, without letters and brokers.
+
+The same states answer the same messages; what is missing is time, crashes, signatures over letters, consent and the
+log. Whoever is named `silent` in a round doesn't answer it, nor any later one.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from hansa.crypto.keys import SigningKey, digest
+from hansa.errors import NotEnoughSites
+from hansa.jobs.base import Answer, Job, Step, Table, check_step, from_ring, size, to_ring
+from hansa.messages import SiteId, decode, encode
+from hansa.protocols import key_setup, secure_sum
+from hansa.protocols.base import Ask, Done, Own, SiteState
+from hansa.protocols.key_setup import Invited, Paired, Session
+from hansa.protocols.secure_sum import Contribute, Receipt, Summed, Waiting
+
+Silence = Callable[[int, SiteId], bool]  # (round, site): whether the site doesn't answer it
+
+
+class Simulated(Struct, frozen=True):
+    answer: Answer
+    participants: tuple[SiteId, ...]
+    steps: int
+    bytes_per_site: Mapping[SiteId, int]
+
+
+class Simulation:
+    """Sites with their rows, and the rounds they have been through. `draw` gives random bytes."""
+
+    def __init__(self, tables: Mapping[SiteId, Table], draw: Callable[[int], bytes], silent: Silence) -> None:
+        self._tables, self._silent = dict(tables), silent
+        self._keys = {site: SigningKey(draw(32)) for site in tables}
+        self._public = {site: key.public for site, key in self._keys.items()}
+        self._seeds = {site: draw(32) for site in tables}
+        self._states: dict[SiteId, SiteState] = {}
+        self._gone: set[SiteId] = set()
+        self._round = 0
+        self.moved = dict.fromkeys(tables, 0)
+
+    def answer(self, job: Job, corrupt: int = -1, minimum: int = 3) -> Simulated:
+        for table in self._tables.values():
+            job.check(table.schema)
+        session = self._setup(digest("plan", encode(tuple(sorted(self._tables)))), corrupt, minimum)
+        schemas = [self._tables[site].schema for site in session.roster]
+        step: Step | Answer = job.begin(schemas, len(session.roster))
+        cohort, receipt, number, survivors = session.roster, None, 0, session.roster
+        while isinstance(step, Step):
+            summed = self._total(job, session, number, step, cohort, receipt)
+            survivors, cohort, receipt, number = summed.survivors, summed.active, summed.receipt, number + 1
+            step = job.advance(step, from_ring(step, summed.vector(), len(survivors)))
+        return Simulated(step, survivors, number, self.moved)
+
+    def _setup(self, plan: bytes, corrupt: int, minimum: int) -> Session:
+        for attempt in range(5):
+            present = {site: key for site, key in self._public.items() if site not in self._gone}
+            for site in present:
+                seed = self._seeds[site]
+                self._states[site] = Invited(site, plan, attempt, corrupt, minimum, self._public, seed)
+            try:
+                session: Session = self._rounds(key_setup.begin(plan, attempt, present, corrupt, minimum), {})
+            except NotEnoughSites:
+                if len(self._gone) == len(self._tables):
+                    raise
+                continue
+            for site in session.roster:
+                paired = self._states[site]
+                assert isinstance(paired, Paired)
+                self._states[site] = Waiting(paired)
+            return session
+        raise NotEnoughSites("the sites did not agree on keys in 5 attempts")
+
+    def _total(
+        self, job: Job, session: Session, number: int, step: Step, cohort: tuple[SiteId, ...], receipt: Receipt | None
+    ) -> Summed:
+        check_step(step, len(session.roster))
+        length = sum(size(block) for block in step.blocks)
+        ask = secure_sum.begin(session, number, encode(step), cohort, receipt, length)
+        vectors: dict[SiteId, Callable[[Contribute, Waiting], Any]] = {
+            site: lambda request, state, table=self._tables[site]: to_ring(
+                step, job.encode(table, step), state.chance(request)
+            )
+            for site in cohort
+        }
+        summed: Summed = self._rounds(ask, vectors)
+        return summed
+
+    def _rounds(self, ask: Ask, vectors: Mapping[SiteId, Callable[[Contribute, Waiting], Any]]) -> Any:
+        """Every message goes through its encoding, and every state through storage, as between two processes."""
+        while True:
+            self._round += 1
+            replies = {}
+            for site, request in ask.requests.items():
+                if site in self._gone or self._silent(self._round, site):
+                    self._gone.add(site)
+                    continue
+                replies[site] = decode(self._answer(site, encode(request), vectors), ask.state.accepts)
+            if len(replies) < ask.quorum:
+                raise NotEnoughSites(f"{len(replies)} sites answered and {ask.quorum} are needed")
+            outcome = decode(encode(ask.state), type(ask.state)).close(replies)  # type: ignore[attr-defined]
+            if isinstance(outcome, Done):
+                return outcome.output
+            ask = outcome
+
+    def _answer(
+        self, site: SiteId, message: bytes, vectors: Mapping[SiteId, Callable[[Contribute, Waiting], Any]]
+    ) -> bytes:
+        state = decode(encode(self._states[site]), type(self._states[site]))
+        request = decode(message, state.accepts)
+        vector = None
+        if isinstance(state, Waiting) and isinstance(request, Contribute):
+            vector = vectors[site](request, state)
+        self._states[site], reply = state.answer(request, Own(self._keys[site], vector))  # type: ignore[attr-defined]
+        sent = encode(reply)
+        self.moved[site] += len(message) + len(sent)
+        return sent
+
+
+def simulate(
+    job: Job,
+    tables: Mapping[SiteId, Table],
+    draw: Callable[[int], bytes],
+    silent: Silence = lambda _round, _site: False,
+    corrupt: int = -1,
+    minimum: int = 3,
+) -> Simulated:
+    """Runs `job` over `tables` with secure sums, as a consortium would; raises what the run would end with."""
+    return Simulation(tables, draw, silent).answer(job, corrupt, minimum)

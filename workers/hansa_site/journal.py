@@ -1,0 +1,52 @@
+"""What this site was asked and what it said: its own database.
+
+`Run.state` holds secrets of a running job (seed, pair secrets) and is erased when the job ends; digests and the answers
+themselves, which are masked, stay. `Said` makes an answer one for ever: the same request gets the same bytes, and a
+different request under the same round number is a violation.
+"""
+
+from sqlalchemy import BigInteger, Engine, Float, LargeBinary, String, Text, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Run(Base):
+    """A job as this site knows it. `status`: consented, refused, running, or how it ended."""
+
+    __tablename__ = "run"
+    run: Mapped[str] = mapped_column(String(32), primary_key=True)
+    plan: Mapped[bytes] = mapped_column(LargeBinary)
+    status: Mapped[str] = mapped_column(String(500))
+    state: Mapped[bytes | None] = mapped_column(LargeBinary)
+    attempt: Mapped[int]  # the next acceptable attempt of setup
+    steps: Mapped[int]  # contributions made
+    started_at: Mapped[float] = mapped_column(Float)
+    ended_at: Mapped[float | None] = mapped_column(Float)
+    bytes_sent: Mapped[int] = mapped_column(BigInteger)
+
+
+class Said(Base):
+    __tablename__ = "said"
+    run: Mapped[str] = mapped_column(String(32), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    request: Mapped[bytes] = mapped_column(LargeBinary(32))  # digest
+    reply: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Act(Base):
+    """A line for the operator: consents, refusals, contributions, ends."""
+
+    __tablename__ = "act"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float] = mapped_column(Float)
+    run: Mapped[str] = mapped_column(String(32), index=True)
+    text: Mapped[str] = mapped_column(Text)
+
+
+def read_acts(engine: Engine) -> list[tuple[float, str, str]]:
+    """(seconds since 1970, run, what) of every act, oldest first."""
+    with Session(engine) as db:
+        return [(act.at, act.run, act.text) for act in db.scalars(select(Act).order_by(Act.id))]

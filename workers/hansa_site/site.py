@@ -1,0 +1,296 @@
+"""A site, from letter to answer.
+
+    receive  believes a letter or sets it aside, keeps it in the inbox, gives the ack
+    work     works off one waiting letter: decides and computes first, then stores state, answer and reply together
+
+A crash before the commit leaves the letter waiting; a crash after it leaves the reply in the outbox. Chance is drawn
+here, from the operating system, and nowhere below.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+import hansa
+from hansa.crypto.keys import digest, verify
+from hansa.errors import NotEnoughSites, ProtocolViolation, Refused
+from hansa.jobs.base import Schema, Step, Table, check_step, to_ring
+from hansa.mail import boxes
+from hansa.mail.boxes import Desk, Inbox
+from hansa.mail.letters import (
+    STANDING,
+    TO_SITE,
+    AskConsent,
+    End,
+    Hello,
+    Open,
+    Payload,
+    Refusal,
+    Reply,
+    Round,
+    Signed,
+    SignPlan,
+    sentence,
+)
+from hansa.messages import HUB, decode, encode, read_envelope
+from hansa.plan import SIGNED_BY_MEMBER, SIGNED_BY_PROPOSER, Plan, load
+from hansa.protocols.base import Own, SiteState, Vector
+from hansa.protocols.key_setup import Invited, Manifest, Offered, Paired, Revealed
+from hansa.protocols.secure_sum import Contribute, Lock, LockedSet, Masked, Waiting
+from hansa_site import consent, tables
+from hansa_site.journal import Act, Run, Said
+from hansa_site.settings import Settings
+
+log = logging.getLogger("hansa.site")
+STATES: Any = Invited | Offered | Revealed | Waiting | Masked | LockedSet
+MAX_STEPS = 200
+MAX_ATTEMPTS = 3  # at one letter, before an error of our own ends the job
+OWN_ERROR = "an error of the site's own; its log says more"
+
+
+class Outcome(Struct, frozen=True):
+    """What working off a letter leads to; stored in one transaction. A violation (`aside`) changes nothing else."""
+
+    letters: tuple[tuple[str, Payload], ...] = ()
+    status: str | None = None  # of the run from now on
+    state: SiteState | None = None
+    erase: bool = False
+    aside: str = ""
+    plan: bytes | None = None  # of a run that begins here
+    attempt: int | None = None
+    contributed: bool = False
+    said: tuple[int, bytes, bytes] | None = None
+    act: str = ""
+
+
+class Site:
+    """One member's site. `draw` gives bytes from the operating system's randomness."""
+
+    def __init__(
+        self, engine: Engine, desk: Desk, settings: Settings, home: Path, draw: Callable[[int], bytes]
+    ) -> None:
+        self._engine, self._desk, self._settings, self._home, self._draw = engine, desk, settings, home, draw
+        self._loaded: dict[str, Table] = {}  # rows of running jobs; a restart reads them again
+
+    def schemas(self) -> tuple[Schema, ...]:
+        """Of every table that can be read; one that can't is reported to the operator and left out."""
+        found = []
+        for source in self._settings.table:
+            try:
+                found.append(tables.schema(source, self._home))
+            except Refused as refusal:
+                log.error("%s", refusal)
+        return tuple(found)
+
+    def hello(self, now: float) -> None:
+        payload = Hello(hansa.__version__, self.schemas())
+        with Session(self._engine) as db, db.begin():
+            self._desk.write(db, HUB, STANDING, "hello", payload, now)
+
+    def receive(self, data: bytes, now: float) -> bytes | None:
+        try:
+            header, envelope = self._desk.read(data, TO_SITE)
+            if header.sender != HUB:
+                raise ProtocolViolation("a letter comes from somebody else than the hub")
+            with Session(self._engine) as db, db.begin():
+                if header.kind == "ack":
+                    self._desk.acked(db, header, self._desk.open(header, envelope), now)
+                    return None
+                boxes.take(db, header, data, now)
+            return self._desk.ack(header, data)
+        except ProtocolViolation as violation:
+            log.warning("a letter is set aside: %s", violation)
+            with Session(self._engine) as db, db.begin():
+                boxes.set_aside(db, HUB, str(violation), data, now)
+            return None
+
+    def work(self, now: float) -> bool:
+        """Works off the next letter; False if none waits."""
+        with Session(self._engine) as db:
+            row = boxes.ready(db)
+            if row is None:
+                return False
+            number, data, attempts = row.id, row.data, row.attempts
+            run = db.get(Run, row.run)
+            if run is not None:
+                db.expunge(run)
+            db.expunge(row)
+        outcome = self._guarded(row, data, run, attempts)
+        with Session(self._engine) as db, db.begin():
+            waiting = db.get_one(Inbox, number)
+            if outcome is None:
+                waiting.attempts += 1
+            else:
+                self._store(db, waiting.run, outcome, now)
+                if outcome.aside:
+                    boxes.set_aside(db, HUB, outcome.aside, data, now)
+                waiting.done_at = now
+        return True
+
+    def _guarded(self, row: Inbox, data: bytes, run: Run | None, attempts: int) -> Outcome | None:
+        """Our three errors are answers; a bug of ours is logged whole, tried again, and ends the job the third time."""
+        try:
+            return self._outcome(row, data, run)
+        except ProtocolViolation as violation:
+            reason = sentence(str(violation))
+            return Outcome((("refusal", Refusal(reason)),), aside=reason, act=f"sets a letter aside: {reason}")
+        except (Refused, NotEnoughSites) as error:
+            reason = sentence(str(error))
+            return Outcome(
+                (("refusal", Refusal(reason)),), f"refused: {reason}"[:500], erase=True, act=f"refuses: {reason}"
+            )
+        except Exception:
+            log.exception("run %s: an error of this site's own", row.run)
+            if attempts + 1 < MAX_ATTEMPTS:
+                return None
+            return Outcome((("refusal", Refusal(OWN_ERROR)),), f"refused: {OWN_ERROR}", erase=True, act=OWN_ERROR)
+
+    def _outcome(self, row: Inbox, data: bytes, run: Run | None) -> Outcome:
+        header, envelope = read_envelope(data)
+        payload = self._desk.open(header, envelope)
+        if isinstance(payload, End):
+            self._loaded.pop(row.run, None)
+            return Outcome(status=f"ended: {payload.status}", erase=True, act=f"ended: {payload.status}")
+        if isinstance(payload, SignPlan):
+            return self._sign(row.run, payload)
+        if isinstance(payload, AskConsent):
+            return self._consent(row.run, payload, run)
+        if run is None or run.ended_at is not None:
+            return Outcome(act="a request for a job that this site takes no part in any more")
+        if isinstance(payload, Open):
+            return self._open(run, payload)
+        if isinstance(payload, Round):
+            return self._round(run, payload)
+        raise ProtocolViolation("a letter of a kind that a site never gets")
+
+    def _plan(self, run: str, data: bytes) -> Plan:
+        plan = load(data, self._desk.charter)
+        if plan.run != run:
+            raise ProtocolViolation("the plan is of another run than its letter")
+        return plan
+
+    def _sign(self, run: str, payload: SignPlan) -> Outcome:
+        plan = self._plan(run, payload.plan)
+        consent.may_propose(self._settings.policy, plan, self._desk.name)
+        signature = self._desk.signing.sign(SIGNED_BY_PROPOSER, plan.digest)
+        return Outcome((("plan-signed", Signed(plan.digest, signature)),), act="signs the proposal")
+
+    def _consent(self, name: str, payload: AskConsent, run: Run | None) -> Outcome:
+        plan = self._plan(name, payload.plan)
+        if run is not None:
+            raise ProtocolViolation("consent was asked twice for one run")
+        proposer = self._desk.charter.member(plan.proposer)
+        verify(proposer.signing, SIGNED_BY_PROPOSER, plan.digest, payload.proposal)
+        schema = tables.schema(self._settings.source(plan.table), self._home)
+        consent.may_take_part(self._settings.policy, plan, self._desk.name, schema)
+        signature = self._desk.signing.sign(SIGNED_BY_MEMBER, plan.digest)
+        letters = (("consent", Signed(plan.digest, signature)),)
+        return Outcome(letters, "consented", plan=payload.plan, act="consents")
+
+    def _open(self, run: Run, payload: Open) -> Outcome:
+        if run.steps:
+            raise ProtocolViolation("setup is asked for again after a contribution")
+        plan, charter = self._plan(run.run, run.plan), self._desk.charter
+        if (said := self._said(run.run, payload.number, payload.message)) is not None:
+            return said
+        manifest = decode(payload.message, Manifest)
+        invited = Invited(
+            self._desk.name,
+            plan.digest,
+            run.attempt,
+            charter.rules.corrupt,
+            plan.minimum_sites,
+            charter.signing_keys(plan.sites),
+            self._draw(32),
+        )
+        state, offer = invited.answer(manifest, Own(self._desk.signing))
+        return self._reply(payload.number, payload.message, state, offer, attempt=manifest.attempt + 1)
+
+    def _round(self, run: Run, payload: Round) -> Outcome:
+        if run.state is None:
+            raise ProtocolViolation("a round was asked before setup")
+        if (said := self._said(run.run, payload.number, payload.message)) is not None:
+            return said
+        state: SiteState = decode(run.state, STATES)
+        request = decode(payload.message, state.accepts)
+        vector = None
+        if isinstance(request, Contribute) and isinstance(state, Waiting):
+            vector = self._vector(run, state, request)
+        if isinstance(request, Lock):
+            survivors = [header.site for header in request.headers]
+            consent.survivors_allowed(self._settings.policy, self._desk.name, survivors)
+        following, reply = state.answer(request, Own(self._desk.signing, vector))  # type: ignore[attr-defined]
+        if isinstance(following, Paired):
+            following = Waiting(following)
+        return self._reply(payload.number, payload.message, following, reply, contributed=vector is not None)
+
+    def _said(self, run: str, number: int, request: bytes) -> Outcome | None:
+        """The answer that this round has had already: the same bytes to the same request, nothing to another."""
+        with Session(self._engine) as db:
+            row = db.get(Said, (run, number))
+            if row is None:
+                return None
+            if row.request != digest("request", request):
+                raise ProtocolViolation("a round that was answered is asked again with another request")
+            return Outcome((("reply", Reply(number, row.reply)),))
+
+    def _vector(self, run: Run, state: Waiting, request: Contribute) -> Vector:
+        """This site's own numbers for the step, from its rows alone."""
+        plan, step = self._plan(run.run, run.plan), decode(request.public, Step)
+        if run.steps >= MAX_STEPS:
+            raise Refused(f"the job asks for more than {MAX_STEPS} totals")
+        check_step(step, len(state.paired.session.roster))
+        job = plan.job()
+        if run.run not in self._loaded:
+            source = self._settings.source(plan.table)
+            self._loaded[run.run] = tables.load(source, self._home, job.columns())
+        return to_ring(step, job.encode(self._loaded[run.run], step), state.chance(request))
+
+    def _reply(
+        self,
+        number: int,
+        request: bytes,
+        state: SiteState,
+        message: object,
+        attempt: int | None = None,
+        contributed: bool = False,
+    ) -> Outcome:
+        content = encode(message)
+        return Outcome(
+            (("reply", Reply(number, content)),),
+            "running",
+            state,
+            attempt=attempt,
+            contributed=contributed,
+            said=(number, digest("request", request), content),
+            act=f"contributes to step {number}" if contributed else "",
+        )
+
+    def _store(self, db: Session, name: str, outcome: Outcome, now: float) -> None:
+        if outcome.plan is not None:
+            db.add(Run(run=name, plan=outcome.plan, status="", attempt=0, steps=0, started_at=now, bytes_sent=0))
+            db.flush()
+        run = db.get(Run, name)
+        if outcome.said is not None:
+            number, request, reply = outcome.said
+            db.add(Said(run=name, number=number, request=request, reply=reply))
+        for kind, payload in outcome.letters:
+            sent = self._desk.write(db, HUB, name, kind, payload, now)
+            if run is not None:
+                run.bytes_sent += sent
+        if outcome.act:
+            db.add(Act(at=now, run=name, text=outcome.act))
+        if run is None:
+            return
+        run.status = outcome.status or run.status
+        run.attempt = run.attempt if outcome.attempt is None else outcome.attempt
+        run.steps += outcome.contributed
+        if outcome.state is not None:
+            run.state = encode(outcome.state)
+        if outcome.erase:
+            run.state, run.ended_at = None, now

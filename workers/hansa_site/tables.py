@@ -1,0 +1,88 @@
+"""Tables of a site: their schema for everybody, their rows for this process alone.
+
+CSV and Parquet through Polars, anything else through an SQLAlchemy URL and a query. A schema is names, types,
+declared categories and units; categories are never read from the rows.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from hansa.errors import Refused
+from hansa.jobs.base import Column, Schema, Table
+from hansa_site.settings import TableSource
+
+MISSING = ["", "NA", "N/A", "?", "NaN", "nan", "null", "NULL", "."]
+
+
+def schema(source: TableSource, base: Path) -> Schema:
+    """What others may know of the table; refuses a file that can't be read as one, or has no rows."""
+    frame = _read(source, base, None)
+    if not frame.height:
+        raise Refused(f"table '{source.name}' has no rows")
+    columns = tuple(_column(source, name, frame.schema[name]) for name in frame.columns)
+    declared = set(source.categories) | set(source.units)
+    unknown = sorted(declared - set(frame.columns))
+    if unknown:
+        raise Refused(f"table '{source.name}' has no column '{unknown[0]}' to declare categories or a unit for")
+    return Schema(source.name, columns)
+
+
+def load(source: TableSource, base: Path, names: tuple[str, ...]) -> Table:
+    """The rows of `names`, as `jobs.base.Table` wants them."""
+    frame = _read(source, base, names)
+    columns = tuple(_column(source, name, frame.schema[name]) for name in frame.columns)
+    values = {column.name: _values(frame[column.name], column) for column in columns}
+    return Table(Schema(source.name, columns), frame.height, values)
+
+
+def _column(source: TableSource, name: str, type_: pl.DataType) -> Column:
+    number = type_.is_numeric() or type_ == pl.Boolean or type_ == pl.Null
+    return Column(name, "number" if number else "text", source.units.get(name, ""), source.categories.get(name, ()))
+
+
+def _values(series: pl.Series, column: Column) -> "np.ndarray[tuple[int], np.dtype[np.generic]]":
+    if column.type == "number":
+        return series.cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(np.float64)
+    return np.array(series.cast(pl.String).to_list(), dtype=object)
+
+
+def _read(source: TableSource, base: Path, names: tuple[str, ...] | None) -> pl.DataFrame:
+    frame = _query(source) if source.url else _file(source, base)
+    if len(set(frame.columns)) != len(frame.columns):
+        raise Refused(f"table '{source.name}' has a column name twice")
+    for name in names or ():
+        if name not in frame.columns:
+            raise Refused(f"table '{source.name}' has no column '{name}'")
+    return frame if names is None else frame.select(names)
+
+
+def _file(source: TableSource, base: Path) -> pl.DataFrame:
+    path = Path(source.path) if Path(source.path).is_absolute() else base / source.path
+    if not path.is_file():
+        raise Refused(f"table '{source.name}': there is no file {source.path}")
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            return pl.read_parquet(path)
+        with path.open("rb") as file:
+            if b"\0" in file.read(65_536):
+                raise Refused(f"table '{source.name}': {source.path} is not a CSV file (it holds binary data)")
+        return pl.read_csv(path, infer_schema_length=None, null_values=MISSING)
+    except (pl.exceptions.PolarsError, UnicodeDecodeError, OSError) as error:
+        what = "Parquet" if path.suffix.lower() in (".parquet", ".pq") else "CSV"
+        raise Refused(f"table '{source.name}': {source.path} is not a {what} file that can be read") from error
+
+
+def _query(source: TableSource) -> pl.DataFrame:
+    try:
+        engine = create_engine(source.url)
+        with engine.connect() as connection:
+            result = connection.execute(text(source.query))
+            names, rows = list(result.keys()), [tuple(row) for row in result]
+        engine.dispose()
+    except (SQLAlchemyError, ImportError) as error:
+        raise Refused(f"table '{source.name}': its query can't be run ({type(error).__name__})") from error
+    return pl.DataFrame(rows, schema=names, orient="row", infer_schema_length=None)
