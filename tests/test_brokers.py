@@ -301,9 +301,7 @@ def test_a_wrong_login_is_refused(attacked: EmbeddedValkey, user: str, password:
         intruder.ping()
 
 
-@pytest.mark.parametrize(
-    "command", ["PING", "GET h:secret", "LPUSH s:north:hub x", "AUTH default x", "AUTH x"]
-)
+@pytest.mark.parametrize("command", ["PING", "GET h:secret", "LPUSH s:north:hub x", "AUTH default x", "AUTH x"])
 def test_nobody_is_served_without_a_login(attacked: EmbeddedValkey, command: str) -> None:
     with (
         redis.Redis(unix_socket_path=str(attacked.socket), retry=ONCE) as nobody,
@@ -315,9 +313,7 @@ def test_nobody_is_served_without_a_login(attacked: EmbeddedValkey, command: str
 # The rules' text
 
 
-@pytest.mark.parametrize(
-    "name", ["", "North", "1north", "-a", "a" * 33, "a*", "a b", "a\n", "a:b", "s:*", "ä"]
-)
+@pytest.mark.parametrize("name", ["", "North", "1north", "-a", "a" * 33, "a*", "a b", "a\n", "a:b", "s:*", "ä"])
 def test_a_name_that_is_not_a_sites_name_is_refused(name: str) -> None:
     with pytest.raises(Refused, match="name of a site"):
         rules.mailbox_rules(name, DIGESTS["hub"], DIGESTS["hub"])

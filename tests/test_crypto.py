@@ -223,9 +223,7 @@ def test_shares_are_those_of_rfc_9591_in_its_five_fields(path: Path) -> None:
 
     secret = number(inputs["group_secret_key"])
     polynomial = [secret, *map(number, inputs["share_polynomial_coefficients"])]
-    shares = {
-        share["identifier"]: number(share["participant_share"]) for share in inputs["participant_shares"]
-    }
+    shares = {share["identifier"]: number(share["participant_share"]) for share in inputs["participant_shares"]}
     assert {x: shamir._evaluate(polynomial, x, order) for x in shares} == shares
     for subset in combinations(shares, int(vector["config"]["MIN_PARTICIPANTS"])):
         assert shamir._interpolate({x: shares[x] for x in subset}, order) == secret

@@ -31,10 +31,11 @@ class Picture(Struct, frozen=True):
     facts: tuple[tuple[str, str], ...]
 
 
-def draw(answer: Answer) -> Picture:
+def draw(answer: Answer, about: str) -> Picture:
+    """`about` names what was asked, for an axis: the answer itself doesn't know its column."""
     for kind, drawing in _DRAWINGS.items():
         if isinstance(answer, kind):
-            return drawing(answer)
+            return drawing(answer, about)
     raise ProtocolViolation(f"no drawing is known for an answer of type {type(answer).__name__}")
 
 
@@ -44,7 +45,7 @@ def csv(table: pd.DataFrame) -> bytes:
     return safe.to_csv(index=False).encode()
 
 
-def glm(answer: GlmAnswer) -> Picture:
+def glm(answer: GlmAnswer, _about: str) -> Picture:
     from scipy.special import ndtri, stdtrit
 
     gaussian = answer.family == "gaussian"
@@ -87,7 +88,7 @@ def _coefficients(table: pd.DataFrame) -> alt.TopLevelMixin:
     return alt.layer(zero, bars, dots).properties(height=alt.Step(30))
 
 
-def histogram(answer: HistogramAnswer) -> Picture:
+def histogram(answer: HistogramAnswer, about: str) -> Picture:
     table = pd.DataFrame({"from": answer.edges[:-1], "to": answer.edges[1:], "count": answer.counts})
     facts = (
         ("Rows with a number", f"{answer.n:,}"),
@@ -99,7 +100,7 @@ def histogram(answer: HistogramAnswer) -> Picture:
         alt.Chart(table)
         .mark_rect(color=COLOUR, stroke="white", strokeWidth=0.6)
         .encode(
-            x=alt.X("from:Q", title="value", scale=alt.Scale(domain=[answer.edges[0], answer.edges[-1]], nice=False)),
+            x=alt.X("from:Q", title=about, scale=alt.Scale(domain=[answer.edges[0], answer.edges[-1]], nice=False)),
             x2="to:Q",
             y=alt.Y("count:Q", title="rows", scale=alt.Scale(zero=True)),
             y2=alt.datum(0),
@@ -110,7 +111,7 @@ def histogram(answer: HistogramAnswer) -> Picture:
     return Picture(table, chart, facts)
 
 
-def table(answer: TableAnswer) -> Picture:
+def table(answer: TableAnswer, about: str) -> Picture:
     facts = [("Rows", f"{answer.n:,}"), ("Missing", f"{answer.missing:,}")]
     if answer.chi_squared is not None and answer.p is not None:
         facts += [
@@ -127,7 +128,7 @@ def table(answer: TableAnswer) -> Picture:
         alt.Chart(one)
         .mark_bar(color=COLOUR)
         .encode(
-            y=alt.Y("category:N", sort=None, title=None, axis=alt.Axis(labelLimit=260)),
+            y=alt.Y("category:N", sort=None, title=about, axis=alt.Axis(labelLimit=260)),
             x=alt.X("count:Q", title="rows"),
             tooltip=["category", "count", alt.Tooltip("share", format=".1%")],
         )
@@ -170,7 +171,7 @@ def _heat(answer: TableAnswer) -> alt.TopLevelMixin:
     return alt.layer(tiles, numbers).properties(height=alt.Step(44))
 
 
-def summary(answer: SummaryAnswer) -> Picture:
+def summary(answer: SummaryAnswer, _about: str) -> Picture:
     rows = []
     for name, figures in answer.columns.items():
         row: dict[str, Any] = {
@@ -222,7 +223,7 @@ def _bracket_chart(name: str, answer: SummaryAnswer) -> alt.TopLevelMixin:
     return alt.layer(bars, mean).properties(height=alt.Step(22), width="container")
 
 
-_DRAWINGS: Mapping[type[Answer], Callable[[Any], Picture]] = {
+_DRAWINGS: Mapping[type[Answer], Callable[[Any, str], Picture]] = {
     GlmAnswer: glm,
     HistogramAnswer: histogram,
     TableAnswer: table,

@@ -1,6 +1,7 @@
 """The script that Streamlit runs for the consortium's page. `HANSA_HOME` names the hub's home."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import streamlit as st
 
@@ -11,6 +12,7 @@ from hansa_dashboard.session import Person
 from hansa_dashboard.views import consents, job, jobs, log, overview, propose, sign_in
 from hansa_dashboard.words import plain
 
+HERE = Path(__file__).parent  # pictures of our own: Streamlit would fetch an icon that it knows from another company
 View = Callable[[Hub, Person], None]
 
 PAGES: tuple[tuple[str, str, str, View], ...] = (
@@ -23,7 +25,8 @@ PAGES: tuple[tuple[str, str, str, View], ...] = (
 
 
 def main() -> None:
-    st.set_page_config(page_title="Hansa", page_icon=":material/hub:", layout="wide")
+    st.set_page_config(page_title="Hansa", page_icon=str(HERE / "mark.svg"), layout="wide")
+    st.logo(str(HERE / "logo.svg"), size="large")
     hub = session.the_hub()
     person = session.person(hub)
     pages = [

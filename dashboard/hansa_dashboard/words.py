@@ -1,12 +1,14 @@
 """Times, sizes and other people's text, written so that they can be shown."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
-from hansa.jobs import KINDS
+from hansa.jobs import KINDS, form
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 _COLOURS = {"done": "green", "refused": "red", "failed": "red", "not enough sites": "orange", "cancelled": "gray"}
@@ -19,6 +21,19 @@ def plain(text: str) -> str:
 
 def title(kind: str) -> str:
     return KINDS[kind].title if kind in KINDS else kind
+
+
+def subject(kind: str, parameters: Mapping[str, Any]) -> str:
+    """What a job is about, in a few words: its formula, or the columns it names."""
+    fields = form(kind) if kind in KINDS else ()
+    if any(field.type == "formula" for field in fields):
+        return next((str(parameters[field.name]) for field in fields if field.type == "formula"), "")
+    found: list[str] = []
+    for field in fields:
+        value = parameters.get(field.name)
+        if field.type in ("column", "columns") and value:
+            found += [value] if isinstance(value, str) else value
+    return (", ".join(found[:4]) + " …") if len(found) > 4 else listed(found)
 
 
 def clock(at: float | None) -> str:

@@ -2,8 +2,8 @@
 
 from alembic import context
 
-from hansa_site.journal import Base
 from hansa.mail.boxes import Base as Boxes
+from hansa_site.journal import Base
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=[Base.metadata, Boxes.metadata])

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from hansa.crypto.keys import SigningKey, digest
 from hansa.errors import NotEnoughSites
-from hansa.jobs.base import Answer, Job, Step, Table, check_step, from_ring, size, to_ring
+from hansa.jobs.base import Answer, Contribution, Job, Step, Table, check_step, from_ring, size, to_ring
 from hansa.messages import SiteId, decode, encode
 from hansa.protocols import key_setup, secure_sum
 from hansa.protocols.base import Ask, Done, Own, SiteState
@@ -20,12 +20,18 @@ from hansa.protocols.secure_sum import Contribute, Receipt, Summed, Waiting
 
 Silence = Callable[[int, SiteId], bool]  # (round, site): whether the site doesn't answer it
 
+Encode = Callable[[SiteId], Contribution]
+
 
 class Simulated(Struct, frozen=True):
     answer: Answer
     participants: tuple[SiteId, ...]
     steps: int
     bytes_per_site: Mapping[SiteId, int]
+
+
+def _nothing(_site: SiteId) -> Contribution:
+    raise ValueError("setup asks for no numbers")
 
 
 class Simulation:
@@ -37,6 +43,7 @@ class Simulation:
         self._public = {site: key.public for site, key in self._keys.items()}
         self._seeds = {site: draw(32) for site in tables}
         self._states: dict[SiteId, SiteState] = {}
+        self._paired: dict[SiteId, Paired] = {}
         self._gone: set[SiteId] = set()
         self._round = 0
         self.moved = dict.fromkeys(tables, 0)
@@ -61,34 +68,26 @@ class Simulation:
                 seed = self._seeds[site]
                 self._states[site] = Invited(site, plan, attempt, corrupt, minimum, self._public, seed)
             try:
-                session: Session = self._rounds(key_setup.begin(plan, attempt, present, corrupt, minimum), {})
+                session: Session = self._rounds(key_setup.begin(plan, attempt, present, corrupt, minimum), _nothing)
             except NotEnoughSites:
                 if len(self._gone) == len(self._tables):
                     raise
                 continue
             for site in session.roster:
-                paired = self._states[site]
-                assert isinstance(paired, Paired)
-                self._states[site] = Waiting(paired)
+                self._states[site] = Waiting(self._paired[site])
             return session
         raise NotEnoughSites("the sites did not agree on keys in 5 attempts")
 
     def _total(
         self, job: Job, session: Session, number: int, step: Step, cohort: tuple[SiteId, ...], receipt: Receipt | None
     ) -> Summed:
-        check_step(step, len(session.roster))
+        check_step(step, len(cohort))
         length = sum(size(block) for block in step.blocks)
         ask = secure_sum.begin(session, number, encode(step), cohort, receipt, length)
-        vectors: dict[SiteId, Callable[[Contribute, Waiting], Any]] = {
-            site: lambda request, state, table=self._tables[site]: to_ring(
-                step, job.encode(table, step), state.chance(request)
-            )
-            for site in cohort
-        }
-        summed: Summed = self._rounds(ask, vectors)
+        summed: Summed = self._rounds(ask, lambda site: job.encode(self._tables[site], step))
         return summed
 
-    def _rounds(self, ask: Ask, vectors: Mapping[SiteId, Callable[[Contribute, Waiting], Any]]) -> Any:
+    def _rounds(self, ask: Ask, encode_rows: Encode) -> Any:
         """Every message goes through its encoding, and every state through storage, as between two processes."""
         while True:
             self._round += 1
@@ -97,7 +96,7 @@ class Simulation:
                 if site in self._gone or self._silent(self._round, site):
                     self._gone.add(site)
                     continue
-                replies[site] = decode(self._answer(site, encode(request), vectors), ask.state.accepts)
+                replies[site] = decode(self._answer(site, encode(request), encode_rows), ask.state.accepts)
             if len(replies) < ask.quorum:
                 raise NotEnoughSites(f"{len(replies)} sites answered and {ask.quorum} are needed")
             outcome = decode(encode(ask.state), type(ask.state)).close(replies)  # type: ignore[attr-defined]
@@ -105,15 +104,18 @@ class Simulation:
                 return outcome.output
             ask = outcome
 
-    def _answer(
-        self, site: SiteId, message: bytes, vectors: Mapping[SiteId, Callable[[Contribute, Waiting], Any]]
-    ) -> bytes:
+    def _answer(self, site: SiteId, message: bytes, encode_rows: Encode) -> bytes:
         state = decode(encode(self._states[site]), type(self._states[site]))
         request = decode(message, state.accepts)
         vector = None
         if isinstance(state, Waiting) and isinstance(request, Contribute):
-            vector = vectors[site](request, state)
-        self._states[site], reply = state.answer(request, Own(self._keys[site], vector))  # type: ignore[attr-defined]
+            step = decode(request.public, Step)
+            vector = to_ring(step, encode_rows(site), state.chance(request))
+        following, reply = state.answer(request, Own(self._keys[site], vector))  # type: ignore[attr-defined]
+        if isinstance(following, Paired):
+            self._paired[site] = following
+        else:
+            self._states[site] = following
         sent = encode(reply)
         self.moved[site] += len(message) + len(sent)
         return sent

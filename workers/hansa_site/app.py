@@ -34,7 +34,8 @@ def run_site(home: Path) -> None:
     desk = Desk(settings.name, charter.load((home / "charter").read_bytes()), signing, sealing)
     engine = open_engine(settings.database)
     migrate(engine, "site")
-    site = Site(engine, desk, settings, home, secrets.token_bytes)
+    reading = open_engine(settings.database, reading=True)
+    site = Site(engine, reading, desk, settings, home, secrets.token_bytes)
     site.hello(time.time())
     stop, work, bell = threading.Event(), threading.Event(), threading.Event()
     way = ToHub(settings.mailbox, settings.name)
@@ -55,7 +56,7 @@ def run_site(home: Path) -> None:
                 way.reset()  # the hub sends its letter again, and is acked then
 
     worker = threading.Thread(target=_work, args=(site, work, bell, stop), name="work", daemon=True)
-    for thread in (worker, Poster(engine, {HUB: way}, bell, stop)):
+    for thread in (worker, Poster(engine, reading, {HUB: way}, bell, stop)):
         thread.start()
     (home / "ready").write_text("ready\n", encoding="utf-8")
     try:

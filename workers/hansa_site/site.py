@@ -72,9 +72,16 @@ class Site:
     """One member's site. `draw` gives bytes from the operating system's randomness."""
 
     def __init__(
-        self, engine: Engine, desk: Desk, settings: Settings, home: Path, draw: Callable[[int], bytes]
+        self,
+        engine: Engine,
+        reading: Engine,
+        desk: Desk,
+        settings: Settings,
+        home: Path,
+        draw: Callable[[int], bytes],
     ) -> None:
-        self._engine, self._desk, self._settings, self._home, self._draw = engine, desk, settings, home, draw
+        self._engine, self._reading, self._desk = engine, reading, desk
+        self._settings, self._home, self._draw = settings, home, draw
         self._loaded: dict[str, Table] = {}  # rows of running jobs; a restart reads them again
 
     def schemas(self) -> tuple[Schema, ...]:
@@ -111,7 +118,7 @@ class Site:
 
     def work(self, now: float) -> bool:
         """Works off the next letter; False if none waits."""
-        with Session(self._engine) as db:
+        with Session(self._reading) as db:
             row = boxes.ready(db)
             if row is None:
                 return False
@@ -231,7 +238,7 @@ class Site:
 
     def _said(self, run: str, number: int, request: bytes) -> Outcome | None:
         """The answer that this round has had already: the same bytes to the same request, nothing to another."""
-        with Session(self._engine) as db:
+        with Session(self._reading) as db:
             row = db.get(Said, (run, number))
             if row is None:
                 return None
@@ -244,7 +251,7 @@ class Site:
         plan, step = self._plan(run.run, run.plan), decode(request.public, Step)
         if run.steps >= MAX_STEPS:
             raise Refused(f"the job asks for more than {MAX_STEPS} totals")
-        check_step(step, len(state.paired.session.roster))
+        check_step(step, len(request.cohort))
         job = plan.job()
         if run.run not in self._loaded:
             source = self._settings.source(plan.table)

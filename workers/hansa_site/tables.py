@@ -40,7 +40,7 @@ def load(source: TableSource, base: Path, names: tuple[str, ...]) -> Table:
 
 
 def _column(source: TableSource, name: str, type_: pl.DataType) -> Column:
-    number = type_.is_numeric() or type_ == pl.Boolean or type_ == pl.Null
+    number = type_.is_numeric() or type_ in (pl.Boolean, pl.Null)
     return Column(name, "number" if number else "text", source.units.get(name, ""), source.categories.get(name, ()))
 
 

@@ -7,7 +7,7 @@ from hansa.hub import queries
 from hansa.hub.actions import Hub
 from hansa.hub.queries import JobDetail, SiteProgress
 from hansa_dashboard.session import Person
-from hansa_dashboard.words import badge, clock, listed, plain, title
+from hansa_dashboard.words import badge, clock, listed, plain, subject, title
 
 NEWEST = 20
 
@@ -30,9 +30,10 @@ def show(hub: Hub, person: Person) -> None:
 
 def _job(detail: JobDetail) -> None:
     view = detail.view
+    about = subject(view.kind, detail.parameters)
     with st.container(border=True):
         name, status = st.columns([5, 1], vertical_alignment="center")
-        name.markdown(f"**{plain(title(view.kind))}**, table {plain(view.table)}")
+        name.markdown(f"**{plain(title(view.kind))}**  {plain(about)} in table {plain(view.table)}")
         with status:
             badge(view.status)
         st.caption(f"Asked by {plain(view.proposer)}, {clock(view.created_at)}. {_count(detail.sites)}")
@@ -42,7 +43,7 @@ def _job(detail: JobDetail) -> None:
                     "Site": [site.site for site in detail.sites],
                     "Consent": [_said(site) for site in detail.sites],
                     "Reason": [site.reason if _said(site) == "refused" else "" for site in detail.sites],
-                    "Plan signed": [detail.plan_digest if site.consented else "" for site in detail.sites],
+                    "Digest signed": [f"{detail.plan_digest[:24]}…" if site.consented else "" for site in detail.sites],
                 }
             ),
             hide_index=True,

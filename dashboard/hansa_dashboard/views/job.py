@@ -1,11 +1,12 @@
 """One job: live while it is open, then its answer with all that a reader must know about it."""
 
 import json
+import re
 
 import pandas as pd
 import streamlit as st
 
-from hansa.errors import ProtocolViolation, Refused
+from hansa.errors import NotEnoughSites, ProtocolViolation, Refused
 from hansa.hub import actions, queries
 from hansa.hub.actions import Hub
 from hansa.hub.queries import JobDetail
@@ -13,7 +14,9 @@ from hansa.jobs import KINDS, decode_answer
 from hansa_dashboard import drawing, session
 from hansa_dashboard.session import Person
 from hansa_dashboard.views.propose import EXACT, hub_learns
-from hansa_dashboard.words import badge, clock, listed, moment, plain, size, title, took
+from hansa_dashboard.words import badge, clock, listed, moment, plain, size, subject, title, took
+
+_AGREED = re.compile(r"(\d+) sites agreed on keys")  # as the hub tells it in the timeline
 
 
 def show(hub: Hub, person: Person) -> None:
@@ -24,7 +27,9 @@ def show(hub: Hub, person: Person) -> None:
         st.info("There is no such job at this hub.")
         return
     view = detail.view
-    st.title(f"{plain(title(view.kind))}: {plain(view.table)}")
+    st.title(plain(title(view.kind)))
+    about = subject(view.kind, detail.parameters)
+    st.markdown(f"**{plain(about)}** in table **{plain(view.table)}**" if about else f"Table **{plain(view.table)}**")
     st.caption(f"Asked by {plain(view.person)} of {plain(view.proposer)}, {clock(view.created_at)}. Job {view.run}")
     if view.ended_at is None:
         if person.member == view.proposer and st.button("Cancel this job"):
@@ -35,7 +40,7 @@ def show(hub: Hub, person: Person) -> None:
         badge(view.status)
         st.caption(f"after {took(view.created_at, view.ended_at)}")
     if view.reason:
-        st.warning(plain(f"{view.reason[:1].upper()}{view.reason[1:]}."))
+        st.warning(plain(f"Reason: {view.reason}"))
     if detail.answer is not None:
         _answer(hub, detail)
     tabs = st.tabs(["Sites", "Timeline", "Who learned what", "Plan"])
@@ -71,7 +76,7 @@ def _answer(hub: Hub, detail: JobDetail) -> None:
     for remark in detail.remarks:
         st.warning(plain(remark))
     try:
-        picture = drawing.draw(decode_answer(data))
+        picture = drawing.draw(decode_answer(data), subject(detail.view.kind, detail.parameters))
     except ProtocolViolation:
         st.info("This version has no table or plot for answers of this kind.")
         st.json(detail.answer)
@@ -142,14 +147,23 @@ def _learned(hub: Hub, detail: JobDetail) -> None:
     if not steps:
         st.write("No total was opened: nobody learned anything but who was asked what, and who answered.")
         return
-    consented = sum(site.consented for site in detail.sites)
-    st.markdown(hub_learns(queries.floors(hub, consented, detail.minimum_sites).corrupt))
+    st.markdown(hub_learns(_corrupt(hub, detail, len(took_part))))
     if detail.view.kind in KINDS:
         st.markdown(f"- Beyond the answer, the totals tell **{plain(KINDS[detail.view.kind].learns)}**.")
     st.markdown(f"- The totals asked for: {plain(listed(steps))}.")
     st.markdown("- Everybody who can sign in at this hub sees the answer.")
     if took_part:
         st.markdown(f"- The answer holds the numbers of {plain(listed(took_part))}.")
+
+
+def _corrupt(hub: Hub, detail: JobDetail, fewest: int) -> int:
+    """How many sites may collude with the hub: it depends on how many agreed on keys the last time they did."""
+    agreed = [_AGREED.fullmatch(event.text) for event in detail.timeline if not event.site]
+    counts = [int(found[1]) for found in agreed if found]
+    try:
+        return queries.floors(hub, counts[-1] if counts else fewest, detail.minimum_sites).corrupt
+    except (Refused, NotEnoughSites):
+        return 0
 
 
 def _plan(hub: Hub, detail: JobDetail) -> None:

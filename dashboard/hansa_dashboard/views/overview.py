@@ -11,9 +11,6 @@ from hansa_dashboard.session import Person
 from hansa_dashboard.views.jobs import rows
 from hansa_dashboard.words import ago, some
 
-LATELY = 120.0  # seconds
-
-
 def show(hub: Hub, person: Person) -> None:
     st.title("Overview")
     members, jobs, (size, head) = queries.members(hub), queries.jobs(hub), queries.log_head(hub)
@@ -33,9 +30,9 @@ def show(hub: Hub, person: Person) -> None:
     ):
         place.metric(label, value, border=True)
     st.subheader("Open jobs")
-    rows(running, "open", "No job is open.")
+    rows(hub, running, "open", "No job is open.")
     st.subheader("Last answers")
-    rows(done[:5], "done", "There is no answer yet.")
+    rows(hub, done[:5], "done", "There is no answer yet.")
     st.subheader("Members")
     _members(hub, members, now)
     st.subheader("Log")

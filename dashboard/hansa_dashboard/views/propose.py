@@ -7,6 +7,7 @@ from hansa.hub import actions, queries
 from hansa.hub.actions import Hub
 from hansa.hub.queries import MemberView
 from hansa.jobs import KINDS, parse
+from hansa.jobs import form as fields
 from hansa.jobs.base import Column, Job, Schema
 from hansa.plan import Question
 from hansa_dashboard.session import Person
@@ -76,6 +77,10 @@ def _shared(schemas: list[Schema]) -> dict[str, Column]:
 
 def _job(question: Question, schemas: dict[str, Schema]) -> Job | None:
     """The job of a complete question; says in one sentence what still stands against it."""
+    missing = [field.title for field in fields(question.kind) if field.required and field.name not in question.parameters]
+    if missing:
+        st.info(plain(f"Still to fill in: {listed(missing)}."))
+        return None
     try:
         job = parse(question.kind, question.parameters)
         for site in question.sites:
@@ -121,9 +126,13 @@ def _consequences(hub: Hub, question: Question, job: Job | None) -> bool:
 
 def hub_learns(corrupt: int) -> str:
     """The same sentence before a job and after it."""
+    if corrupt == 0:
+        unless = "any site colludes"
+    else:
+        unless = f"more than {some(corrupt, 'site')} {'colludes' if corrupt == 1 else 'collude'}"
     return (
-        f"- The hub learns each step's total over those who take part, and no site's numbers, unless more than "
-        f"{some(corrupt, 'site')} {'colludes' if corrupt == 1 else 'collude'} with it."
+        "- The hub learns each step's total over those who take part, and no site's numbers, unless "
+        f"{unless} with it."
     )
 
 
@@ -140,7 +149,3 @@ def _send(hub: Hub, person: Person, question: Question) -> None:
         st.error(plain(f"Refused: {refusal}."))
         return
     open_job(run)
-
-
-def names(sites: tuple[str, ...]) -> str:
-    return plain(listed(sites))

@@ -1,6 +1,7 @@
 """The log of acts: entries linked by digest, so that changing one changes every later head.
 
-    digest(n) = SHA-256("hansa/v1/audit" ‖ 0x00 ‖ len ‖ entry(n));   entry(n) holds digest(n − 1), 32 zero bytes for n = 0
+    digest(n) = SHA-256("hansa/v1/audit" ‖ 0x00 ‖ length ‖ entry(n))
+    entry(n) holds digest(n − 1), or 32 zero bytes for n = 0
 
 What a linked list shows: whoever kept an earlier head (size and digest) sees any change to what it covers. What it
 can't show: the hub alone writes it, and nobody else signs it yet, so a hub that never showed its head to anybody can

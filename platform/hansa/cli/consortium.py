@@ -5,6 +5,7 @@ its home and a private server. Everything is what production runs, on embedded s
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -174,9 +175,11 @@ def up(consortium: Consortium, root: Path, tell: Callable[[str], None] = lambda 
     """Starts servers, hub and sites; leaves once every site has been seen; stops them all on the way out."""
     homes = Homes(root)
     check_tables(consortium)
-    found(consortium, homes)
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_alone(root))
         _stop_on_signals(stack)
+        found(consortium, homes)
         tell("starting the brokers")
         _configure(consortium, homes, stack)
         family = stack.enter_context(Family())
@@ -189,18 +192,34 @@ def up(consortium: Consortium, root: Path, tell: Callable[[str], None] = lambda 
         yield Running(consortium, homes, family)
 
 
+@contextlib.contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Two launchers over one home would take each other's sockets away."""
+    with (root / "lock").open("w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Refused(f"another `hansa local up` uses {root}, or is about to stop") from error
+        yield
+
+
 def _child(name: str, arguments: list[str], home: Path) -> Child:
     (home / "ready").unlink(missing_ok=True)
     return Child(name, [*arguments, "--with-parent"], home / "log")
 
 
 def _stop_on_signals(stack: contextlib.ExitStack) -> None:
-    """SIGTERM and SIGHUP unwind as Ctrl-C does, so that everything that was started is stopped."""
+    """SIGTERM and SIGHUP unwind as Ctrl-C does, so that everything that was started is stopped. A second signal
+    changes nothing: leaving half-way would leave processes behind."""
+    leaving = False
 
     def leave(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        nonlocal leaving
+        if not leaving:
+            leaving = True
+            raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         with contextlib.suppress(ValueError):  # not in the main thread: the caller handles signals
             stack.callback(signal.signal, number, signal.signal(number, leave))
 

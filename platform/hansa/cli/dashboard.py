@@ -1,4 +1,4 @@
-"""`hansa dashboard`: the consortium's page for the home of a hub, in Streamlit, on this machine's own address only.
+"""Starts the consortium's page for the home of a hub, in Streamlit, on this machine's own address only.
 
 In production a web server with TLS stands in front of it (`deploy/`). Everything that would send a reader's data
 elsewhere is off: usage statistics, links that ask other companies about an error, details of an exception.
@@ -6,45 +6,45 @@ elsewhere is off: usage statistics, links that ask other companies about an erro
 
 import importlib.util
 import os
+import subprocess
+import sys
 import threading
 import time
 import webbrowser
 from pathlib import Path
-from typing import Annotated
 from urllib.request import urlopen
 
-import typer
-
-from hansa.cli.processes import Child, follow_parent
 from hansa.errors import Refused
 
 ADDRESS = "127.0.0.1"
 
-_OPTIONS = {
-    "server.address": ADDRESS,
-    "server.headless": "true",
-    "server.enableCORS": "true",  # the check of the websocket's origin
-    "server.enableXsrfProtection": "true",
-    "server.allowedHosts": f"{ADDRESS},localhost",  # no name that somebody rebinds to this machine
-    "server.enableStaticServing": "false",
-    "server.enableAgentApi": "false",
-    "server.fileWatcherType": "none",
-    "server.runOnSave": "false",
-    "server.maxUploadSize": "1",
-    "browser.serverAddress": ADDRESS,
-    "browser.gatherUsageStats": "false",
-    "client.showErrorDetails": "none",
-    "client.showErrorLinks": "false",
-    "client.toolbarMode": "minimal",
-    "runner.magicEnabled": "false",
-    "logger.level": "warning",
-}
+_OPTIONS = (
+    ("server.address", ADDRESS),
+    ("server.headless", "true"),
+    ("server.enableCORS", "true"),  # the check of the websocket's origin
+    ("server.enableXsrfProtection", "true"),
+    ("server.allowedHosts", ADDRESS),  # no name that somebody rebinds to this machine
+    ("server.allowedHosts", "localhost"),
+    ("server.enableStaticServing", "false"),
+    ("server.enableAgentApi", "false"),
+    ("server.fileWatcherType", "none"),
+    ("server.runOnSave", "false"),
+    ("server.maxUploadSize", "1"),
+    ("browser.serverAddress", ADDRESS),
+    ("browser.gatherUsageStats", "false"),
+    ("client.showErrorDetails", "none"),
+    ("client.showErrorLinks", "false"),
+    ("client.toolbarMode", "minimal"),
+    ("runner.magicEnabled", "false"),
+    ("logger.level", "warning"),
+)
 
 _LOOKS = {
     "baseRadius": "0.3rem",
-    "headingFontSizes": "1.9rem,1.45rem,1.15rem",
-    "headingFontWeights": "650,600,600",
+    "headingFontSizes": '["1.9rem", "1.45rem", "1.15rem"]',
+    "headingFontWeights": "[650, 600, 600]",
     "metricValueFontSize": "1.6rem",
+    "paddingTop": "3rem",
     "showWidgetBorder": "true",
     "light.primaryColor": "#0f5e7a",
     "light.linkColor": "#0f5e7a",
@@ -63,50 +63,23 @@ _LOOKS = {
 }
 
 
-Port = Annotated[int, typer.Option(min=1024, max=65535, help="Of the page, on 127.0.0.1.")]
-Home = Annotated[
-    Path | None,
-    typer.Option("--home", envvar="HANSA_HOME", help="The hub's home; default: the consortium that is up here."),
-]
-
-
-def dashboard(
-    home: Home = None,
-    port: Port = 8501,
-    open_browser: Annotated[bool, typer.Option("--open", help="Open a browser on it.")] = False,
-    with_parent: Annotated[bool, typer.Option("--with-parent", help="Stop when standard input closes.")] = False,
-) -> None:
-    """The consortium's page, on this machine, until SIGTERM or Ctrl-C."""
-    from hansa.cli.consortium import find_running
-
-    root = home or find_running()
-    if with_parent:
-        follow_parent()
-    typer.echo(f"The page: {address(port)}")
-    run_dashboard(root / "hub" if (root / "hub" / "hub.toml").exists() else root, port, open_browser)
-
-
-def start_dashboard(home: Path, port: int, log: Path) -> Child:
-    """The page as a child process; `page_answers` says when it is up."""
-    arguments = ["dashboard", "--home", str(home.resolve()), "--port", str(port), "--with-parent"]
-    return Child("page", arguments, log)
-
-
-def run_dashboard(home: Path, port: int, open_browser: bool = False) -> None:
-    """Runs Streamlit in this process, as `python -m streamlit run` would, and leaves when it does."""
+def run_dashboard(home: Path, port: int, open_browser: bool = False) -> subprocess.Popen[bytes]:
+    """The page's process, started and not yet up: `page_answers` says when it is, and whoever calls ends it."""
     if importlib.util.find_spec("streamlit") is None:
         raise Refused("the page needs streamlit: install hansa[dashboard]")
     if not (home / "hub.toml").is_file():
         raise Refused(f"{home} is not the home of a hub: it holds no hub.toml")
-    script = _script()
-    flags = _OPTIONS | {f"theme.{name}": value for name, value in _LOOKS.items()} | {"server.port": str(port)}
-    os.environ["HANSA_HOME"] = str(home.resolve())
-    os.chdir(home)  # Streamlit reads a configuration from the current folder: not from where the command was given
-    from streamlit.web.cli import main
-
+    options = _OPTIONS + tuple((f"theme.{name}", value) for name, value in _LOOKS.items())
+    flags = [f"--{name}={value}" for name, value in (*options, ("server.port", str(port)))]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", _script(), *flags],
+        cwd=home,  # Streamlit reads a configuration from the current folder: not from where the command was given
+        env={**os.environ, "HANSA_HOME": str(home.resolve())},
+        stdin=subprocess.DEVNULL,
+    )
     if open_browser:
-        threading.Thread(target=_open_when_up, args=(port,), daemon=True).start()
-    main(["run", script, *(f"--{name}={value}" for name, value in flags.items())], prog_name="streamlit")
+        threading.Thread(target=_open_when_up, args=(process, port), daemon=True).start()
+    return process
 
 
 def address(port: int) -> str:
@@ -128,7 +101,9 @@ def _script() -> str:
     return str(Path(spec.submodule_search_locations[0]) / "hub.py")
 
 
-def _open_when_up(port: int) -> None:
-    while not page_answers(port):
+def _open_when_up(process: subprocess.Popen[bytes], port: int) -> None:
+    while process.poll() is None:
+        if page_answers(port):
+            webbrowser.open(address(port))
+            return
         time.sleep(0.2)
-    webbrowser.open(address(port))

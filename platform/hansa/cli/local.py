@@ -32,13 +32,16 @@ def run(
     if simulate:
         outcome = _simulated(consortium, question)
     else:
-        with tempfile.TemporaryDirectory(prefix="hansa-") as temporary, status("starting") as tell:
-            with consortia.up(consortium, home or Path(temporary), tell) as running:
-                hub = add_analyst(running)
-                tell("asking")
-                started = time.monotonic()
-                outcome = follow(hub, ask(hub, DEFAULT_PERSON, question), started)
-                tell("stopping")
+        with (
+            tempfile.TemporaryDirectory(prefix="hansa-") as temporary,
+            status("starting") as tell,
+            consortia.up(consortium, home or Path(temporary), tell) as running,
+        ):
+            hub = add_analyst(running)
+            tell("asking")
+            started = time.monotonic()
+            outcome = follow(hub, ask(hub, DEFAULT_PERSON, question), started)
+            tell("stopping")
     write_json(json_out, outcome)
     finish(outcome)
 

@@ -85,9 +85,7 @@ class HybridKey:
             raise ValueError("a hybrid key is made from 96 bytes")
         self._mlkem = mlkem.MLKEM768PrivateKey.from_seed_bytes(seed[:64])
         self._x25519 = x25519.X25519PrivateKey.from_private_bytes(seed[64:])
-        self.public = (
-            self._mlkem.public_key().public_bytes_raw() + self._x25519.public_key().public_bytes_raw()
-        )
+        self.public = self._mlkem.public_key().public_bytes_raw() + self._x25519.public_key().public_bytes_raw()
 
     def __repr__(self) -> str:
         return "HybridKey(hidden)"

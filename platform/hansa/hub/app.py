@@ -40,7 +40,8 @@ def run_hub(home: Path) -> None:
     settings, desk = hub_settings.read_settings(home), hub_settings.open_desk(home)
     engine = open_engine(settings.database)
     migrate(engine, "hub")
-    coordinator = Coordinator(engine, desk)
+    reading = open_engine(settings.database, reading=True)
+    coordinator = Coordinator(engine, reading, desk)
     coordinator.adopt(time.time())
     stop, bell, doorbell = threading.Event(), threading.Event(), Bell(settings.private)
     app = worker_app("hansa-hub", settings.private, HUB_PREFIX)
@@ -52,7 +53,7 @@ def run_hub(home: Path) -> None:
             bell.set()
 
     ways = {site: ToSite(url, site) for site, url in settings.mailboxes.items()}
-    threads: list[threading.Thread] = [Poster(engine, ways, bell, stop)]
+    threads: list[threading.Thread] = [Poster(engine, reading, ways, bell, stop)]
     for site, url in settings.mailboxes.items():
         threads.append(Gateway(engine, desk, site, url, doorbell.ring, stop))
     threads.append(threading.Thread(target=_tick, args=(coordinator, doorbell, bell, stop), daemon=True))

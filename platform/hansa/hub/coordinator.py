@@ -29,8 +29,8 @@ log = logging.getLogger("hansa.hub")
 
 
 class Coordinator:
-    def __init__(self, engine: Engine, desk: Desk) -> None:
-        self._engine, self._desk = engine, desk
+    def __init__(self, engine: Engine, reading: Engine, desk: Desk) -> None:
+        self._engine, self._reading, self._desk = engine, reading, desk
 
     def adopt(self, now: float) -> None:
         with Session(self._engine) as db, db.begin():
@@ -39,13 +39,13 @@ class Coordinator:
                 record(db, now, "charter adopted", details={"charter": charter.digest.hex()})
 
     def turn(self, run: RunId, now: float) -> None:
-        while self._work_off(run, now):
-            pass
-        self._guarded(run, now, lambda db, job: rounds.close_if_complete(db, self._desk, job, now))
+        """A crash between the two transactions is made up for at the round's deadline."""
+        if self._work_off(run, now):
+            self._guarded(run, now, lambda db, job: rounds.close_if_complete(db, self._desk, job, now))
 
     def tick(self, now: float) -> list[RunId]:
         """Closes what is due; gives the runs whose letters wait, in case the doorbell was lost."""
-        with Session(self._engine) as db:
+        with Session(self._reading) as db:
             late = db.scalars(select(Job.run).where(Job.status.in_(models.OPEN), Job.deadline <= now)).all()
             waiting = db.scalars(
                 select(Inbox.run).where(Inbox.done_at.is_(None), Inbox.received_at < now - 1).distinct()
@@ -77,18 +77,20 @@ class Coordinator:
                 rounds.end(db, self._desk, job, status, reason, now)
 
     def _work_off(self, run: RunId, now: float) -> bool:
+        """Every letter of the run that waits; False if none did."""
+        worked = False
         with Session(self._engine) as db, db.begin():
-            row = boxes.ready(db, run)
-            if row is None:
-                return False
-            try:
-                with db.begin_nested():
-                    self._apply(db, row, now)
-            except ProtocolViolation as violation:
-                boxes.set_aside(db, row.sender, str(violation), row.data, now)
-                record(db, now, "letter set aside", row.sender, row.run, {"kind": row.kind})
-            row.done_at = now
-            return True
+            while (row := boxes.ready(db, run)) is not None:
+                worked = True
+                try:
+                    with db.begin_nested():
+                        self._apply(db, row, now)
+                except ProtocolViolation as violation:
+                    boxes.set_aside(db, row.sender, str(violation), row.data, now)
+                    record(db, now, "letter set aside", row.sender, row.run, {"kind": row.kind})
+                row.done_at = now
+                db.flush()
+        return worked
 
     def _apply(self, db: Session, row: Inbox, now: float) -> None:
         header, envelope = read_envelope(row.data)

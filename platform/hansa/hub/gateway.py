@@ -1,7 +1,7 @@
 """The way in: takes what a site pushed, believes nothing, and keeps what is signed.
 
-One thread a mailbox. Bytes move from `s:<site>:hub` to `h:proc:<site>` and leave that list only after the inbox has them
-(or they were set aside), so a crash in between reads them again. Size, sender and signature are checked before
+One thread a mailbox. Bytes move from `s:<site>:hub` to `h:proc:<site>` and leave that list only after the inbox has
+them (or they were set aside), so a crash in between reads them again. Size, sender and signature are checked before
 anything is parsed further. What fails is set aside with its reason and never stops the gateway; a database that is
 away does stop it, until it is back.
 """
@@ -26,7 +26,7 @@ from hansa.mail.rules import site_prefix
 from hansa.messages import Header
 
 log = logging.getLogger("hansa.gateway")
-BLOCK_SECONDS = 2.0
+BLOCK_SECONDS = 2
 
 
 class Gateway(threading.Thread):

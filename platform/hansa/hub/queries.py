@@ -1,6 +1,7 @@
 """What a person may see at the hub: plain values, ready to show. Nothing here changes anything."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -210,7 +211,7 @@ def letters_waiting(hub: Hub) -> dict[str, int]:
 
     with Session(hub.reading) as db:
         query = select(Outbox.receiver, func.count()).where(Outbox.acked_at.is_(None)).group_by(Outbox.receiver)
-        return {receiver: count for receiver, count in db.execute(query)}
+        return {row[0]: row[1] for row in db.execute(query)}
 
 
 def answer_bytes(hub: Hub, run: str) -> bytes | None:
@@ -218,6 +219,14 @@ def answer_bytes(hub: Hub, run: str) -> bytes | None:
     with Session(hub.reading) as db:
         row = db.get(Job, run)
         return None if row is None else row.answer
+
+
+def parameters(hub: Hub, runs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What each of some jobs was asked with."""
+    with Session(hub.reading) as db:
+        rows = db.execute(select(Job.run, Job.plan).where(Job.run.in_(runs))).all()
+    plans = {run: load(plan, hub.desk.charter) for run, plan in rows}
+    return {run: msgspec.json.decode(plan.parameters, type=dict[str, Any]) for run, plan in plans.items()}
 
 
 def floors(hub: Hub, sites: int, minimum: int) -> Floors:

@@ -6,7 +6,7 @@ A round closes when every asked site replied, or at its deadline with those that
 again without the silent ones. A sum needs its quorum. Everything here runs inside the caller's transaction.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -23,7 +23,7 @@ from hansa.mail import boxes
 from hansa.mail.boxes import Desk
 from hansa.mail.letters import End, Open, Payload, Round, sentence
 from hansa.messages import decode, encode
-from hansa.plan import Plan, load
+from hansa.plan import load
 from hansa.protocols import key_setup, secure_sum
 from hansa.protocols.base import Ask, Done, HubState
 from hansa.protocols.key_setup import AwaitOffers, AwaitReady, AwaitReveals, Session
@@ -123,7 +123,7 @@ def _open(db: Db, desk: Desk, job: Job, ask: Ask, now: float) -> None:
     for part in participants(db, job):
         part.reply, part.asked = None, part.site in ask.requests
         if part.asked:
-            part.stage = STAGES[type(ask.state)]  # type: ignore[index]  # every HubState is listed
+            part.stage = STAGES[type(ask.state)]
             message = encode(ask.requests[part.site])
             payload = Open(job.round, message) if first else Round(job.round, message)
             send(db, desk, part, "open" if first else "round", payload, now)
@@ -182,7 +182,7 @@ def _ask_for_step(db: Db, desk: Desk, job: Job, step: Step, cohort: Sequence[str
         raise ValueError("a step without a session, or too many steps")
     session = decode(job.session, Session)
     receipt = decode(job.receipt, Receipt) if job.receipt is not None else None
-    check_step(step, len(session.roster))
+    check_step(step, len(cohort))
     job.step_bytes = encode(step)
     length = sum(size(block) for block in step.blocks)
     ask = secure_sum.begin(session, job.step, job.step_bytes, cohort, receipt, length)

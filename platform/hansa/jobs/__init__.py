@@ -140,9 +140,7 @@ def _plain(type_: Any) -> tuple[Any, list[Meta]]:
 def _sort(type_: Any) -> str:
     if get_origin(type_) is Literal:
         return "choice"
-    return {int: "integer", float: "number", str: "text", tuple: "list", dict: "levels"}[
-        get_origin(type_) or type_
-    ]
+    return {int: "integer", float: "number", str: "text", tuple: "list", dict: "levels"}[get_origin(type_) or type_]
 
 
 def _due(field: Field) -> str:

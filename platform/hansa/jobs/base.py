@@ -15,8 +15,8 @@ A step names the blocks it totals. Two sorts exist:
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Literal
 
 import msgspec
 import numpy as np
@@ -173,10 +173,8 @@ class Example(Struct, frozen=True):
     answer: Answer
 
 
-class Protected(Protocol):
-    """Chance for flags: `size` bytes from a secret stream of the site, never used twice."""
-
-    def __call__(self, size: int) -> bytes: ...
+# Chance for flags: bytes of this size from a secret stream of the site's own, never given twice.
+Chance = Callable[[int], bytes]
 
 
 def check_step(step: Step, sites: int) -> None:
@@ -190,12 +188,10 @@ def check_step(step: Step, sites: int) -> None:
         if isinstance(block, Reals):
             fixed_point.check_ring(block.bound, block.step, sites)
     if sum(size(block) for block in step.blocks) > MAX_ELEMENTS:
-        raise Refused(
-            f"the step '{step.name}' holds more than {MAX_ELEMENTS} numbers; ask for fewer cells or columns"
-        )
+        raise Refused(f"the step '{step.name}' holds more than {MAX_ELEMENTS} numbers; ask for fewer cells or columns")
 
 
-def to_ring(step: Step, contribution: Contribution, chance: Protected) -> fixed_point.Ring:
+def to_ring(step: Step, contribution: Contribution, chance: Chance) -> fixed_point.Ring:
     """A contribution as one vector over Z_2^64, in the order of the step's blocks."""
     parts = []
     for block in step.blocks:
@@ -221,9 +217,7 @@ def fit(step: Step, contribution: Contribution) -> Contribution:
     for block in step.blocks:
         values = np.asarray(contribution[block.name])
         if values.shape != block.shape or (values.dtype == np.bool_) != isinstance(block, Flags):
-            raise ProtocolViolation(
-                f"block '{block.name}' of step '{step.name}' is not what its state calls for"
-            )
+            raise ProtocolViolation(f"block '{block.name}' of step '{step.name}' is not what its state calls for")
     return contribution
 
 
@@ -240,7 +234,7 @@ def from_ring(step: Step, vector: fixed_point.Ring, sites: int) -> Total:
     return Total(sites, values)
 
 
-def pooled(job: Job, tables: Mapping[str, Table], chance: Protected) -> Answer:
+def pooled(job: Job, tables: Mapping[str, Table], chance: Chance) -> Answer:
     """Runs `job` over `tables` with a plain sum in one process: the reference that every protection must equal."""
     for table in tables.values():
         job.check(table.schema)

@@ -20,9 +20,7 @@ from hansa.jobs.formula import Factor, Formula
 INTERCEPT = "(Intercept)"
 MOST_COLUMNS = 64
 
-Categories = Mapping[
-    str, tuple[str, ...]
-]  # text of a categorical factor → its categories, the first the reference
+Categories = Mapping[str, tuple[str, ...]]  # text of a categorical factor → its categories, the first the reference
 
 
 def categorical(factor: Factor, schema: Schema) -> bool:

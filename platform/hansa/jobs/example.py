@@ -19,14 +19,11 @@ def mixed_table(
     schema = Schema(
         "made_up",
         tuple(
-            Column(name, "text", categories=categories[name])
-            if name in categories
-            else Column(name, "number")
+            Column(name, "text", categories=categories[name]) if name in categories else Column(name, "number")
             for name in columns
         ),
     )
     arrays = {
-        name: np.array(values, dtype=object if name in categories else np.float64)
-        for name, values in columns.items()
+        name: np.array(values, dtype=object if name in categories else np.float64) for name, values in columns.items()
     }
     return Table(schema, len(next(iter(columns.values()))), arrays)

@@ -145,9 +145,7 @@ def advance(now: Iteration, step: Step, total: Total, asked: Question) -> Iterat
     if isinstance(newton, scoring.Dependent):
         if now.turn == 0:
             label = asked.labels[newton.column]
-            raise Refused(
-                f"column '{label}' depends linearly on the columns before it; leave one of them out"
-            )
+            raise Refused(f"column '{label}' depends linearly on the columns before it; leave one of them out")
         raise _stuck(now, np.array(now.step), asked)
     rounding = {block.name: total.sites * block.step / 2 for block in step.blocks if isinstance(block, Reals)}
     if _settled(now, newton, rounding["score"], asked.family):
@@ -171,9 +169,7 @@ def refuse_few(rows: float, asked: Question) -> None:
     if rows == 0:
         raise Refused("no rows are complete in the columns of the formula")
     if rows <= len(asked.labels):
-        raise Refused(
-            f"there are no more complete rows than the {len(asked.labels)} coefficients of the formula"
-        )
+        raise Refused(f"there are no more complete rows than the {len(asked.labels)} coefficients of the formula")
 
 
 def _halved(now: Iteration, asked: Question) -> Iteration:
@@ -206,9 +202,7 @@ def _settled(now: Iteration, newton: Newton, rounding: float, kind: Family) -> b
     return newton.decrement <= max(SETTLED, noise) and float(np.abs(newton.step).max()) <= _STILL * largest
 
 
-def _answer(
-    now: Iteration, total: Total, newton: Newton, rounding: dict[str, float], asked: Question
-) -> GlmAnswer:
+def _answer(now: Iteration, total: Total, newton: Newton, rounding: dict[str, float], asked: Question) -> GlmAnswer:
     part, kind, width = family.read(total), asked.family, len(now.trial)
     rows, dropped = (round(number) for number in total.real("rows"))
     unit = math.ldexp(1.0, now.scale.exponents[-1])  # of the outcome; 1 unless gaussian
@@ -216,9 +210,7 @@ def _answer(
     dispersion = 1.0
     if kind == "gaussian":
         if deviance <= 4 * rounding["loss"] + 1e-26 * float(part.fixed[1]):
-            raise Refused(
-                f"the outcome '{asked.model.outcome.text}' follows exactly from the columns of the formula"
-            )
+            raise Refused(f"the outcome '{asked.model.outcome.text}' follows exactly from the columns of the formula")
         dispersion = deviance / (rows - width)
     scaled = unit * unit * deviance
     null = unit * unit * family.null_deviance(kind, part.fixed, float(rows), asked.model.intercept)
@@ -226,9 +218,7 @@ def _answer(
     return GlmAnswer(
         family=kind,
         formula=asked.text,
-        coefficients=_coefficients(
-            asked.labels, estimates, errors, rows - width if kind == "gaussian" else None
-        ),
+        coefficients=_coefficients(asked.labels, estimates, errors, rows - width if kind == "gaussian" else None),
         n=rows,
         dropped=dropped,
         df=rows - width,
@@ -259,9 +249,7 @@ def _in_own_units(now: Iteration, newton: Newton, dispersion: float, intercept: 
     return estimates, np.sqrt(variances)
 
 
-def _coefficients(
-    labels: Sequence[str], estimates: Array, errors: Array, df: int | None
-) -> dict[str, Coefficient]:
+def _coefficients(labels: Sequence[str], estimates: Array, errors: Array, df: int | None) -> dict[str, Coefficient]:
     from scipy.special import ndtr, stdtr
 
     ratios = estimates / errors
@@ -270,9 +258,7 @@ def _coefficients(
     return {label: Coefficient(*row) for label, row in zip(labels, numbers, strict=True)}
 
 
-def _precision(
-    newton: Newton, rounding: dict[str, float], dispersion: float, residual: float | None
-) -> float:
+def _precision(newton: Newton, rounding: dict[str, float], dispersion: float, residual: float | None) -> float:
     step, variance = scoring.errors(newton, rounding["score"], rounding["information"])
     variances = np.diag(newton.covariance)
     of_coefficients = step / np.sqrt(variances * dispersion)

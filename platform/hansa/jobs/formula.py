@@ -21,7 +21,8 @@ CATEGORICAL = ("C", "factor")
 NUMERIC = ("log", "log2", "log10", "log1p", "exp", "sqrt")
 
 _ALPHABET = re.compile(r"[A-Za-z0-9_.~+\-*:/^() ]*")
-_NAME = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*"
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9][A-Za-z0-9_]*)*"
+_NOTHING = re.compile(r"\(\s*\)")
 _FACTOR = re.compile(rf"(?:({'|'.join((*CATEGORICAL, *NUMERIC))})\(({_NAME})\)|({_NAME}))")
 _ALLOWED = f"a column or one of {', '.join((*CATEGORICAL, *NUMERIC))} of a column"
 
@@ -58,9 +59,9 @@ def parse(text: str, outcome: str = "") -> Formula:
     plain."""
     if len(text) > LONGEST:
         raise Refused(f"the formula is longer than {LONGEST} characters")
-    if not _ALPHABET.fullmatch(text):
+    if not _ALPHABET.fullmatch(text) or _NOTHING.search(text):
         raise Refused(
-            "the formula holds a character that no formula needs: names, + - * : / ^ ( ) and ~ are enough"
+            "the formula holds something that none needs: names, + - * : / ^ ~ and ( ) around them are enough"
         )
     left, right = _sides(text)
     if left and outcome and left[0] != ((outcome,),):
@@ -72,7 +73,7 @@ def parse(text: str, outcome: str = "") -> Formula:
     answer = _factor(left[0][0][0] if left else outcome)
     if answer.function in CATEGORICAL:
         raise Refused(f"the outcome '{answer.text}' is a category; write 0 and 1")
-    found = tuple(tuple(_factor(factor) for factor in term if factor != "1") for term in right)
+    found = tuple(() if term == ("1",) else tuple(_factor(factor) for factor in term) for term in right)
     terms = sorted((term for term in found if term), key=len)
     formula = Formula(answer, () in found, _ordered(terms))
     if not formula.intercept and not formula.terms:

@@ -51,9 +51,7 @@ class Glm(Job, frozen=True, tag="glm", kw_only=True, forbid_unknown_fields=True)
     outcome: Annotated[
         str, Meta(title="Outcome", description="If the formula has no left side.", extra={"form": "column"})
     ] = ""
-    max_iterations: Annotated[int, Meta(title="Iterations", description="At most so many.", ge=2, le=100)] = (
-        25
-    )
+    max_iterations: Annotated[int, Meta(title="Iterations", description="At most so many.", ge=2, le=100)] = 25
     levels: Levels = field(default_factory=dict)
 
     def columns(self) -> tuple[str, ...]:
@@ -101,9 +99,7 @@ class Glm(Job, frozen=True, tag="glm", kw_only=True, forbid_unknown_fields=True)
         if isinstance(now, Open):
             opened = [block.name.removeprefix("present ") for block in step.blocks]
             return self._ask(Magnitudes(scaling.categories(now, model, opened, total)), 1.0, total.sites)
-        asked = Question(
-            model, self.formula, self.family, self.max_iterations, design.names(model, now.categories)
-        )
+        asked = Question(model, self.formula, self.family, self.max_iterations, design.names(model, now.categories))
         if isinstance(now, Iteration):
             then = fitting.advance(now, step, total, asked)
             return then if isinstance(then, GlmAnswer) else self._iterate(then, total.sites)

@@ -80,15 +80,13 @@ class Histogram(Job, frozen=True, tag="histogram", kw_only=True, forbid_unknown_
     def check(self, schema: Schema) -> None:
         self.columns()
         if schema.column(self.column).type != "number":
-            raise Refused(
-                f"column '{self.column}' of table '{schema.table}' holds text: count it with a table instead"
-            )
+            raise Refused(f"column '{self.column}' of table '{schema.table}' holds text: count it with a table instead")
 
     def begin(self, schemas: Sequence[Schema], sites: int) -> Step:
         for schema in schemas:
             self.check(schema)
         if self.low is not None and self.high is not None:
-            return self._count(State(3, self.low, self.high), magnitude.MAX_ROWS, sites)
+            return self._count(State(3, float(self.low), float(self.high)), magnitude.MAX_ROWS, sites)
         rows = reals("rows", (2,), magnitude.MAX_ROWS, sites)
         return Step("magnitude", (rows, Flags("magnitude", (1, magnitude.PLACES))), encode_state(State(0)))
 
@@ -133,9 +131,7 @@ class Histogram(Job, frozen=True, tag="histogram", kw_only=True, forbid_unknown_
 
 def _read(step: Step) -> State:
     state = messages.decode(step.state, State)
-    if not (math.isfinite(state.low) and math.isfinite(state.high)) or (
-        state.turn and not state.low < state.high
-    ):
+    if not (math.isfinite(state.low) and math.isfinite(state.high)) or (state.turn and not state.low < state.high):
         raise ProtocolViolation("the state of a histogram has no range")
     return state
 

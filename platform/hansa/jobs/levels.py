@@ -35,9 +35,7 @@ def refuse_unfit(levels: Mapping[str, tuple[str, ...]], columns: Sequence[str]) 
     """Refuses categories of a column that isn't asked about, and a category named twice."""
     for column, names in levels.items():
         if column not in columns:
-            raise Refused(
-                f"categories are given for column '{column}', which the question does not use as such"
-            )
+            raise Refused(f"categories are given for column '{column}', which the question does not use as such")
         if len(set(names)) != len(names):
             raise Refused(f"the categories of column '{column}' name one of them twice")
 
@@ -50,11 +48,13 @@ def check(column: str, own: Mapping[str, tuple[str, ...]], schema: Schema) -> No
 
 
 def declared(column: str, own: Mapping[str, tuple[str, ...]], schemas: Sequence[Schema]) -> tuple[str, ...]:
-    """The question's own categories, or what the tables declare, joined in their order; empty if nobody
-    does."""
+    """The question's own categories, or what the tables declare, joined in their order; empty unless all do."""
     if column in own:
         return own[column]
-    names = dict.fromkeys(name for schema in schemas for name in schema.column(column).categories)
+    lists = [schema.column(column).categories for schema in schemas]
+    if not all(lists):
+        return ()
+    names = dict.fromkeys(name for listed in lists for name in listed)
     if len(names) > MOST:
         raise Refused(f"column '{column}' has more than {MOST} categories")
     return tuple(names)
@@ -83,9 +83,7 @@ def missing(table: Table, column: str) -> npt.NDArray[np.bool_]:
     return np.array([value is None for value in table.texts(column)], dtype=np.bool_)
 
 
-def codes(
-    table: Table, column: str, names: Sequence[str], used: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.int64]:
+def codes(table: Table, column: str, names: Sequence[str], used: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """The place in `names` of each of the rows `used`, none of which may be missing."""
     if table.schema.column(column).type == "number":
         values, inverse = np.unique(table.numbers(column)[used] + 0.0, return_inverse=True)
@@ -97,8 +95,6 @@ def codes(
         inverse = np.array([at[word] for word in words], dtype=np.int64)
     place = {name: index for index, name in enumerate(names)}
     if any(text not in place for text in texts):
-        raise Refused(
-            f"column '{column}' of table '{table.schema.table}' holds a category that is not declared"
-        )
+        raise Refused(f"column '{column}' of table '{table.schema.table}' holds a category that is not declared")
     lookup = np.array([place[text] for text in texts], dtype=np.int64)
     return lookup[inverse.reshape(-1)]

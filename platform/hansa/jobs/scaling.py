@@ -71,9 +71,7 @@ def open_factors(model: Formula, known: Mapping[str, tuple[str, ...]], wanted: S
     return [factor for factor in model.factors() if factor.text in wanted and factor.text not in known]
 
 
-def blocks(
-    stage: Stage, model: Formula, wanted: Sequence[str], rows: float, sites: int
-) -> tuple[Reals | Flags, ...]:
+def blocks(stage: Stage, model: Formula, wanted: Sequence[str], rows: float, sites: int) -> tuple[Reals | Flags, ...]:
     """What a stage totals; `wanted` are the texts of the categorical factors."""
     if isinstance(stage, Open):
         factors = open_factors(model, stage.known, wanted)
@@ -106,9 +104,7 @@ def share(stage: Stage, table: Table, model: Formula, family: Family, wanted: Se
     return {"rows": counted, "magnitudes": magnitude.flags(values - np.array(stage.centres))}
 
 
-def columns(
-    table: Table, model: Formula, categories: design.Categories, used: npt.NDArray[np.bool_]
-) -> Array:
+def columns(table: Table, model: Formula, categories: design.Categories, used: npt.NDArray[np.bool_]) -> Array:
     """(used rows, columns without the intercept and then the outcome)."""
     outcome = design.numbers(table, model.outcome, used)
     return np.column_stack([design.matrix(table, model, categories, used), outcome])
@@ -120,9 +116,7 @@ def _unfit(outcome: Array, family: Family) -> bool:
     return family == "poisson" and bool(np.any((outcome < 0) | (outcome != np.floor(outcome))))
 
 
-def categories(
-    stage: Open, model: Formula, wanted: Sequence[str], total: Total
-) -> dict[str, tuple[str, ...]]:
+def categories(stage: Open, model: Formula, wanted: Sequence[str], total: Total) -> dict[str, tuple[str, ...]]:
     """All of them, once the flags have told which whole numbers occur."""
     found = dict(stage.known)
     for factor in open_factors(model, stage.known, wanted):
@@ -144,9 +138,7 @@ def largest(total: Total, model: Formula, family: Family, labels: Sequence[str])
     outcome = model.outcome.text
     if total.flag("unfit")[0]:
         due = "0 and 1" if family == "binomial" else "counts (whole numbers from 0)"
-        raise Refused(
-            f"the outcome '{outcome}' holds values other than {due}, which a {family} regression needs"
-        )
+        raise Refused(f"the outcome '{outcome}' holds values other than {due}, which a {family} regression needs")
     *exponents, last = magnitude.exponents(total.flag("magnitudes"))
     for label, exponent in zip(labels, exponents, strict=True):
         if exponent is None:

@@ -48,9 +48,7 @@ def _cholesky(correlation: Array) -> Array | Dependent:
     for column in range(width):
         row = np.zeros(column)
         for before in range(column):
-            row[before] = (correlation[column, before] - row[:before] @ lower[before, :before]) / lower[
-                before, before
-            ]
+            row[before] = (correlation[column, before] - row[:before] @ lower[before, :before]) / lower[before, before]
         lower[column, :column] = row
         rest = correlation[column, column] - row @ row
         if not rest > DEPENDENT:

@@ -98,9 +98,7 @@ class Summary(Job, frozen=True, tag="summary", kw_only=True, forbid_unknown_fiel
     def check(self, schema: Schema) -> None:
         for name in self.columns():
             if schema.column(name).type != "number":
-                raise Refused(
-                    f"column '{name}' of table '{schema.table}' holds text: count it with a table instead"
-                )
+                raise Refused(f"column '{name}' of table '{schema.table}' holds text: count it with a table instead")
 
     def begin(self, schemas: Sequence[Schema], sites: int) -> Step:
         for schema in schemas:
@@ -126,9 +124,7 @@ class Summary(Job, frozen=True, tag="summary", kw_only=True, forbid_unknown_fiel
             )
         if state.turn > 0:
             pairs = list(zip(known, state.shapes, strict=True))
-            share["ranks"] = np.array(
-                [[tally(have, part) for part in shape.brackets] for have, shape in pairs]
-            )
+            share["ranks"] = np.array([[tally(have, part) for part in shape.brackets] for have, shape in pairs])
         if state.turn == 1:
             share["sums"] = np.array([math.fsum(np.ldexp(have, -shape.largest)) for have, shape in pairs])
         if state.turn == 3:
@@ -171,16 +167,12 @@ class Summary(Job, frozen=True, tag="summary", kw_only=True, forbid_unknown_fiel
         return _ask(State(state.turn + 1, shapes), float(counts.sum(axis=1).max()), total.sites)
 
     def _answer(self, step: Step, total: Total, shapes: Sequence[Shape], counts: Array) -> SummaryAnswer:
-        rounding = {
-            block.name: total.sites * block.step / 2 for block in step.blocks if isinstance(block, Reals)
-        }
+        rounding = {block.name: total.sites * block.step / 2 for block in step.blocks if isinstance(block, Reals)}
         figures = {
             name: _figures(shapes[i], counts[i], total.real("first")[i], total.real("second")[i], rounding)
             for i, name in enumerate(self.of)
         }
-        notes = (
-            f"a quantile's bracket holds at least {FLOOR} rows or all there are, and extremes are not shown",
-        )
+        notes = (f"a quantile's bracket holds at least {FLOOR} rows or all there are, and extremes are not shown",)
         return SummaryAnswer(columns=figures, notes=notes)
 
 
@@ -218,9 +210,7 @@ def _ask(state: State, rows: float, sites: int) -> Step:
 def _first_shapes(total: Total) -> tuple[Shape, ...]:
     """Brackets that hold everything: all that the magnitudes tell."""
     shapes = []
-    for exponent, (count, _) in zip(
-        magnitude.exponents(total.flag("magnitudes")), total.real("rows"), strict=True
-    ):
+    for exponent, (count, _) in zip(magnitude.exponents(total.flag("magnitudes")), total.real("rows"), strict=True):
         largest = 0 if exponent is None else exponent
         every = whole(math.ldexp(1.0, largest), float(count))
         shapes.append(Shape(largest, 0.0, largest, (every,) * len(PERCENT)))
@@ -255,8 +245,7 @@ def _figures(shape: Shape, counts: Array, first: float, second: float, rounding:
         variance_precision=precision,
         sd=math.sqrt(variance),
         quantiles={
-            f"{percent}%": Bracket(part.low, part.high)
-            for percent, part in zip(PERCENT, shape.brackets, strict=True)
+            f"{percent}%": Bracket(part.low, part.high) for percent, part in zip(PERCENT, shape.brackets, strict=True)
         },
     )
 

@@ -56,13 +56,9 @@ class State(Struct, frozen=True):
 
 class Crosstab(Job, frozen=True, tag="table", kw_only=True, forbid_unknown_fields=True):
     title: ClassVar[str] = "Table of counts"
-    learns: ClassVar[str] = (
-        "which categories occur in the pool at all, and the count of each cell of the table"
-    )
+    learns: ClassVar[str] = "which categories occur in the pool at all, and the count of each cell of the table"
 
-    rows: Annotated[
-        str, Meta(title="Rows", description="The column down the side.", extra={"form": "column"})
-    ]
+    rows: Annotated[str, Meta(title="Rows", description="The column down the side.", extra={"form": "column"})]
     across: Annotated[
         str | None,
         Meta(title="Columns", description="The column along the top, if any.", extra={"form": "column"}),
@@ -114,14 +110,10 @@ class Crosstab(Job, frozen=True, tag="table", kw_only=True, forbid_unknown_field
     def advance(self, step: Step, total: Total) -> Step | TableAnswer:
         names = self._read(step)
         if not all(names):
-            found = tuple(
-                known or levels.found(total.flag(f"present {place}")) for place, known in enumerate(names)
-            )
+            found = tuple(known or levels.found(total.flag(f"present {place}")) for place, known in enumerate(names))
             for column, known in zip(self.columns(), found, strict=True):
                 if not known:
-                    raise Refused(
-                        f"no rows have a category in column '{column}' and in all that are asked about"
-                    )
+                    raise Refused(f"no rows have a category in column '{column}' and in all that are asked about")
             return _count(State(found), magnitude.MAX_ROWS, total.sites)
         counts = np.rint(total.real("counts"))
         if counts.sum() == 0:

@@ -8,8 +8,9 @@ run are worked off in the order of their sequence (`ready`).
 
 import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from sqlalchemy import Index, LargeBinary, String, Text, UniqueConstraint, delete, func, select
+from sqlalchemy import Index, LargeBinary, String, Text, UniqueConstraint, bindparam, delete, func, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column
 
 from hansa.charter import Charter
@@ -172,31 +173,48 @@ def take(db: Session, header: Header, data: bytes, now: float) -> bool:
     return True
 
 
+_done = aliased(Inbox)
+_EARLIER = (
+    select(func.count())
+    .where(_done.sender == Inbox.sender, _done.run == Inbox.run, _done.done_at.is_not(None))
+    .correlate(Inbox)
+    .scalar_subquery()
+)
+_READY = select(Inbox).where(Inbox.done_at.is_(None), Inbox.sequence == _EARLIER).order_by(Inbox.id).limit(1)
+_READY_OF_RUN = _READY.where(Inbox.run == bindparam("of_run"))
+_DUE = (
+    select(Outbox.id, Outbox.receiver, Outbox.data, Outbox.attempts)
+    .where(Outbox.acked_at.is_(None), Outbox.next_at <= bindparam("now"))
+    .order_by(Outbox.id)
+    .limit(100)
+)
+
+
 def ready(db: Session, run: str | None = None) -> Inbox | None:
     """The oldest letter not worked off whose predecessors (same sender and run) all are."""
-    done = aliased(Inbox)
-    earlier = (
-        select(func.count())
-        .where(done.sender == Inbox.sender, done.run == Inbox.run, done.done_at.is_not(None))
-        .correlate(Inbox)
-        .scalar_subquery()
-    )
-    query = select(Inbox).where(Inbox.done_at.is_(None), Inbox.sequence == earlier).order_by(Inbox.id).limit(1)
-    return db.scalar(query if run is None else query.where(Inbox.run == run))
+    return db.scalar(_READY) if run is None else db.scalar(_READY_OF_RUN, {"of_run": run})
 
 
-def due(db: Session, now: float, limit: int = 100) -> Sequence[Outbox]:
-    """Letters to send now, oldest first."""
-    query = select(Outbox).where(Outbox.acked_at.is_(None), Outbox.next_at <= now).order_by(Outbox.id).limit(limit)
-    return db.scalars(query).all()
+class Due(NamedTuple):
+    """A letter to send now."""
+
+    id: int
+    receiver: str
+    data: bytes
+    attempts: int
 
 
-def posted(db: Session, ids: Sequence[int], now: float, chance: float) -> None:
+def due(db: Session, now: float) -> list[Due]:
+    """At most a hundred, oldest first."""
+    return [Due(*row) for row in db.execute(_DUE, {"now": now})]
+
+
+def posted(db: Session, letters: Sequence[Due], now: float, chance: float) -> None:
     """After sending: the next attempt of each, later every time. `chance` in [0, 1) is the jitter."""
-    for row in db.scalars(select(Outbox).where(Outbox.id.in_(ids))):
-        delay = min(FIRST_RETRY * 2 ** min(row.attempts, 10), LONGEST_RETRY)
-        row.attempts += 1
-        row.next_at = now + delay * (0.75 + 0.5 * chance)
+    for attempts in {letter.attempts for letter in letters}:
+        delay = min(FIRST_RETRY * 2 ** min(attempts, 10), LONGEST_RETRY) * (0.75 + 0.5 * chance)
+        ids = [letter.id for letter in letters if letter.attempts == attempts]
+        db.execute(update(Outbox).where(Outbox.id.in_(ids)).values(attempts=attempts + 1, next_at=now + delay))
 
 
 def set_aside(db: Session, came_by: str, reason: str, data: bytes, now: float) -> None:

@@ -5,6 +5,7 @@ before its next checkpoint), and BEGIN IMMEDIATE, so that read-then-write in one
 as it comes. Both through SQLAlchemy URLs.
 """
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from hansa.errors import Refused
+
+_HELD = "hansa turn"
 
 
 def open_engine(url: str, *, reading: bool = False) -> Engine:
@@ -26,6 +29,7 @@ def open_engine(url: str, *, reading: bool = False) -> Engine:
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": 60, "check_same_thread": False})
+    turn = threading.Lock()
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _record: Any) -> None:
@@ -35,7 +39,16 @@ def open_engine(url: str, *, reading: bool = False) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begun(connection: Any) -> None:
+        if not reading:
+            # SQLite waits for a lock by sleeping longer and longer; the threads of one process take turns here.
+            turn.acquire()
+            connection.info[_HELD] = True
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    @event.listens_for(engine, "checkin")
+    def _returned(_connection: Any, record: Any) -> None:
+        if record.info.pop(_HELD, False):
+            turn.release()
 
     return engine
 

@@ -96,7 +96,7 @@ class Sender:
         self._task = task
         self._app = worker_app("hansa-sender", url, prefix)
         self._connection = Connection(
-            kombu_url(url), ssl=_tls(url), transport_options=_transport(prefix, socket_timeout=5)
+            kombu_url(url), ssl=_tls(url) or False, transport_options=_transport(prefix, socket_timeout=5)
         )
         self._producer = self._connection.Producer(auto_declare=False)
 
@@ -108,7 +108,7 @@ class Sender:
         self._app.send_task(
             self._task,
             args=[argument],
-            queue=Queue(_QUEUE, no_declare=True),
+            queue=Queue(_QUEUE, no_declare=True),  # type: ignore[arg-type]  # a name would declare it: SADD refused
             producer=self._producer,
             retry=False,
             argsrepr="-",

@@ -24,11 +24,13 @@ class Way(Protocol):
 
 
 class Poster(threading.Thread):
-    """Posts the outbox of `engine` over `ways` (receiver → way). `bell` is set by whoever wrote a letter."""
+    """Posts the outbox over `ways` (receiver → way). `bell` is set by whoever wrote a letter; `reading` only looks."""
 
-    def __init__(self, engine: Engine, ways: Mapping[str, Way], bell: threading.Event, stop: threading.Event) -> None:
+    def __init__(
+        self, engine: Engine, reading: Engine, ways: Mapping[str, Way], bell: threading.Event, stop: threading.Event
+    ) -> None:
         super().__init__(name="poster", daemon=True)
-        self._engine, self._ways, self._bell, self._stop_asked = engine, ways, bell, stop
+        self._engine, self._reading, self._ways, self._bell, self._stop_asked = engine, reading, ways, bell, stop
 
     def run(self) -> None:
         while not self._stop_asked.is_set():
@@ -42,23 +44,22 @@ class Poster(threading.Thread):
             self._bell.wait(IDLE_SECONDS)
 
     def post(self, now: float) -> int:
-        """Sends what is due, each receiver's letters in order; gives how many left. One deaf receiver stops no other."""
-        with Session(self._engine) as db:
-            letters = [(row.id, row.receiver, row.data) for row in boxes.due(db, now)]
-        sent, tried, deaf = 0, [], set()
-        for number, receiver, data in letters:
-            tried.append(number)
-            if receiver in deaf:
+        """Sends what is due, each receiver's letters in order; gives how many left. A deaf receiver stops no other."""
+        with Session(self._reading) as db:
+            letters = boxes.due(db, now)
+        sent, deaf = 0, set()
+        for letter in letters:
+            if letter.receiver in deaf:
                 continue
             try:
-                self._ways[receiver].send(data)
+                self._ways[letter.receiver].send(letter.data)
                 sent += 1
             except BROKER_ERRORS as error:
-                deaf.add(receiver)
-                log.warning("%s can't be reached: %s", receiver, type(error).__name__)
-                self._ways[receiver].reset()
-        if tried:
+                deaf.add(letter.receiver)
+                log.warning("%s can't be reached: %s", letter.receiver, type(error).__name__)
+                self._ways[letter.receiver].reset()
+        if letters:
             with Session(self._engine) as db, db.begin():
                 # Jitter only spreads load, so it need not be secret.
-                boxes.posted(db, tried, now, random.random())  # noqa: S311
+                boxes.posted(db, letters, now, random.random())  # noqa: S311
         return sent

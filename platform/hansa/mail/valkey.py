@@ -164,10 +164,8 @@ class EmbeddedValkey:
             if READY_LINE in self.log.read_bytes() and self._answers():
                 return
             time.sleep(POLL_SECONDS)
-        if process.poll() is None:
-            what = "was not ready within 5 seconds"
-        else:
-            what = f"ended with status {process.returncode}"
+        ended = process.poll()
+        what = "was not ready within 5 seconds" if ended is None else f"ended with status {ended}"
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
         raise RuntimeError(f"the broker in {self.folder} {what}; the last line of its log: {last}")

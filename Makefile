@@ -1,0 +1,44 @@
+# Everything happens in .venv, made from the first Python >= 3.11 found. `make demo` is the place to start.
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+.PHONY: demo test test-page check bench setup clean
+
+demo: setup  ## four hospitals compute together; ARGS=--once ends by itself
+	@$(BIN)/hansa demo $(ARGS)
+
+setup: .venv/installed  ## make .venv and install Hansa into it
+
+test: .venv/developing  ## every test but those that drive a browser
+	@$(BIN)/pytest -m "not browser" $(ARGS)
+
+test-page: .venv/developing  ## the page in headless Chromium
+	@$(BIN)/pytest -m browser $(ARGS)
+
+check: .venv/developing  ## style, types, import contracts, migrations, tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest -m "not browser" $(ARGS)
+
+bench: .venv/developing  ## measure, and print ratios taken in one run
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf .venv build dist
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Hansa needs Python 3.11 or newer; none was found" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	@echo "installing into .venv (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[all]'
+	@touch $@
+
+.venv/developing: pyproject.toml .venv/installed
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[all,dev]'
+	@touch $@
