@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 import hansa
 from hansa.cli.dashboard import address, page_answers, run_dashboard
@@ -110,7 +110,7 @@ def page(browser: Browser, place: Place) -> Iterator[Page]:
     tab.set_default_timeout(PATIENCE * 1000)
     expect.set_options(timeout=PATIENCE * 1000)
     wrong: list[str] = []
-    tab.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    tab.on("console", lambda message: wrong.append(message.text) if _complains(message) else None)
     tab.on(
         "request",
         lambda asked: None if asked.url.startswith((place.url, "data:", "blob:")) else wrong.append(asked.url),
@@ -118,6 +118,11 @@ def page(browser: Browser, place: Place) -> Iterator[Page]:
     yield tab
     context.close()
     assert wrong == []
+
+
+def _complains(message: ConsoleMessage) -> bool:
+    """An error; but a page opened below the root finds by a 404 that Streamlit doesn't answer below it."""
+    return message.type == "error" and "/_stcore/" not in message.location["url"]
 
 
 def _sign_in(page: Page, place: Place) -> None:
@@ -142,7 +147,7 @@ def _propose(page: Page, kind: str, label: str, column: str) -> None:
     _go(page, "Propose")
     _choose(page, "Kind", kind)
     _choose(page, label, column)
-    page.keyboard.press("Escape")
+    page.keyboard.press("Tab")
     expect(page.get_by_text("no site's numbers, unless more than 1 site colludes")).to_be_visible()
     expect(page.get_by_text("1 site may drop out")).to_be_visible()
     expect(page.get_by_text("No noise is added")).to_be_visible()

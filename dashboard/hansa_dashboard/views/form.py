@@ -26,7 +26,7 @@ def describe(column: Column) -> str:
 
 
 def _widget(field: Field, key: str, columns: Mapping[str, Column]) -> Any:
-    label = field.title if field.required else f"{field.title} (optional)"
+    label = field.title if field.required or field.default else f"{field.title} (optional)"
     sort = field.type
     if sort in ("column", "columns"):
         return _columns(field, key, label, columns)

@@ -44,7 +44,7 @@ def propose(hub: Hub, person: str, question: Question) -> str:
         holders = tuple(sorted(site for site, names in _tables(db).items() if question.table in names))
         plan = make(question, hub.desk.charter, run, row.member, holders)
         _check(db, plan)
-        _store(db, hub.desk, plan, person, now)
+        store_proposal(db, hub.desk, plan, person, now)
     return run
 
 
@@ -66,7 +66,8 @@ def _check(db: Session, plan: Plan) -> None:
         raise Refused(f"{len(plan.sites)} sites are named and at least {plan.minimum_sites} must take part")
 
 
-def _store(db: Session, desk: Desk, plan: Plan, person: str, now: float) -> None:
+def store_proposal(db: Session, desk: Desk, plan: Plan, person: str, now: float) -> None:
+    """The job, its participants, and the letter that asks the proposer's site to sign: one transaction."""
     job = Job(
         run=plan.run,
         plan=encode(plan),

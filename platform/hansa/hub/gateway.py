@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 
-import redis
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -29,50 +28,11 @@ log = logging.getLogger("hansa.gateway")
 BLOCK_SECONDS = 2
 
 
-class Gateway(threading.Thread):
-    """Reads the mailbox of `site`. `ring` is told the run of each new letter."""
+class Door:
+    """What may come in from the mailbox of `site`, whatever brought it here."""
 
-    def __init__(
-        self, engine: Engine, desk: Desk, site: str, url: str, ring: Callable[[str], None], stop: threading.Event
-    ) -> None:
-        super().__init__(name=f"gateway-{site}", daemon=True)
-        self._engine, self._desk, self._site, self._ring, self._stop_asked = engine, desk, site, ring, stop
-        self._client = raw_client(url, BLOCK_SECONDS)
-        self._back = ToSite(url, site)
-        self._source, self._desk_list = f"{site_prefix(site)}hub", f"h:proc:{site}"
-
-    def run(self) -> None:
-        leftovers = True
-        while not self._stop_asked.is_set():
-            try:
-                if leftovers:
-                    self._work_leftovers()
-                    leftovers = False
-                data = self._client.blmove(self._source, self._desk_list, BLOCK_SECONDS, "RIGHT", "LEFT")
-                if isinstance(data, bytes):
-                    self._keep(data)
-            except (*BROKER_ERRORS, SQLAlchemyError) as error:
-                log.warning("mailbox of %s: %s; trying again", self._site, type(error).__name__)
-                leftovers = True
-                self._back.reset()
-                self._stop_asked.wait(0.5)
-
-    def _work_leftovers(self) -> None:
-        """What a crash left between taking and keeping, oldest first."""
-        rest: list[bytes] = self._client.lrange(self._desk_list, 0, -1)  # type: ignore[assignment]
-        for data in reversed(rest):
-            self._keep(data)
-
-    def _keep(self, data: bytes) -> None:
-        ack, run = self.receive(data, time.time())
-        self._client.lrem(self._desk_list, 1, data)  # type: ignore[arg-type]  # redis-py's stubs want str
-        if ack is not None:
-            try:
-                self._back.send(ack)
-            except BROKER_ERRORS:
-                self._back.reset()  # the site sends its letter again, and is acked then
-        if run is not None:
-            self._ring(run)
+    def __init__(self, engine: Engine, desk: Desk, site: str) -> None:
+        self._engine, self._desk, self._site = engine, desk, site
 
     def receive(self, data: bytes, now: float) -> tuple[bytes | None, str | None]:
         """Keeps one letter. Gives the ack to send, and the run to ring for if the letter is new."""
@@ -90,15 +50,52 @@ class Gateway(threading.Thread):
         except ProtocolViolation as violation:
             with Session(self._engine) as db, db.begin():
                 boxes.set_aside(db, self._site, str(violation), data, now)
-                run = header.run if header is not None else ""
-                record(db, now, "letter set aside", self._site, run)
+                if header is not None:  # signed by a member; what anybody could have written must not fill the log
+                    record(db, now, "letter set aside", header.sender, header.run)
             return None, None
 
 
-def is_up(url: str) -> bool:
-    """Whether the server answers this login."""
-    try:
-        with redis.Redis.from_url(url, socket_timeout=2) as client:
-            return bool(client.ping())
-    except BROKER_ERRORS:
-        return False
+class Gateway(threading.Thread):
+    """Reads the mailbox of `site`. `ring` is told the run of each new letter."""
+
+    def __init__(
+        self, engine: Engine, desk: Desk, site: str, url: str, ring: Callable[[str], None], stop: threading.Event
+    ) -> None:
+        super().__init__(name=f"gateway-{site}", daemon=True)
+        self._door, self._site, self._ring, self._stop_asked = Door(engine, desk, site), site, ring, stop
+        self._client = raw_client(url, BLOCK_SECONDS)
+        self._back = ToSite(url, site)
+        self._source, self._taken = f"{site_prefix(site)}hub", f"h:proc:{site}"
+
+    def run(self) -> None:
+        leftovers = True
+        while not self._stop_asked.is_set():
+            try:
+                if leftovers:
+                    self._work_leftovers()
+                    leftovers = False
+                data = self._client.blmove(self._source, self._taken, BLOCK_SECONDS, "RIGHT", "LEFT")
+                if isinstance(data, bytes):
+                    self._keep(data)
+            except (*BROKER_ERRORS, SQLAlchemyError) as error:
+                log.warning("mailbox of %s: %s; trying again", self._site, type(error).__name__)
+                leftovers = True
+                self._back.reset()
+                self._stop_asked.wait(0.5)
+
+    def _work_leftovers(self) -> None:
+        """What a crash left between taking and keeping, oldest first."""
+        rest: list[bytes] = self._client.lrange(self._taken, 0, -1)  # type: ignore[assignment]
+        for data in reversed(rest):
+            self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
+        ack, run = self._door.receive(data, time.time())
+        self._client.lrem(self._taken, 1, data)  # type: ignore[arg-type]  # redis-py's stubs want str
+        if ack is not None:
+            try:
+                self._back.send(ack)
+            except BROKER_ERRORS:
+                self._back.reset()  # the site sends its letter again, and is acked then
+        if run is not None:
+            self._ring(run)

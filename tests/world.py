@@ -1,0 +1,225 @@
+"""A world that misbehaves: the real hub and the real sites over a queue that drops, repeats, reorders and delays.
+
+Everything but the transport and the clock is the product: `Coordinator`, `Door`, `Site`, the boxes, SQL. A party that
+is restarted is built anew from its database. One seed is one history.
+
+Each site holds one row, 3^i, so that the total tells exactly who is in it.
+"""
+
+import heapq
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import Engine, event, select
+from sqlalchemy.orm import Session
+
+from hansa import charter as charters
+from hansa.charter import Charter, Party, Rules
+from hansa.crypto.keys import HybridKey, SigningKey
+from hansa.hub import models, people
+from hansa.hub.actions import store_proposal
+from hansa.hub.coordinator import Coordinator
+from hansa.hub.gateway import Door
+from hansa.hub.models import Job, Participant
+from hansa.mail import boxes
+from hansa.mail.boxes import Desk, Outbox
+from hansa.mail.database import open_engine
+from hansa.messages import HUB
+from hansa.plan import Question, make
+from hansa_site import journal
+from hansa_site.settings import Policy, Settings, TableSource
+from hansa_site.site import Site
+
+PERSON = "analyst"
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Chances per letter, and the longest delay in seconds."""
+
+    drop: float = 0.0
+    repeat: float = 0.0
+    delay: float = 0.0
+
+
+@dataclass
+class Counts:
+    letters: int = 0
+    dropped: int = 0
+    repeated: int = 0
+    restarts: int = 0
+
+
+@dataclass(order=True)
+class Flight:
+    at: float
+    order: float
+    sender: str = field(compare=False)
+    receiver: str = field(compare=False)
+    data: bytes = field(compare=False)
+
+
+def _engine(path: Path, bases: list[type]) -> Engine:
+    engine = open_engine(f"sqlite:///{path}")
+
+    @event.listens_for(engine, "connect")
+    def _quick(connection: object, _record: object) -> None:
+        connection.execute("PRAGMA synchronous=OFF")  # type: ignore[attr-defined]  # the world loses no power
+
+    for base in bases:
+        base.metadata.create_all(engine)  # type: ignore[attr-defined]
+    return engine
+
+
+class World:
+    """`sites` parties and a hub under `folder`; letters fly with `faults` drawn from `seed`."""
+
+    def __init__(
+        self, folder: Path, sites: int = 4, seed: int = 0, faults: Faults = Faults(), rules: Rules | None = None
+    ) -> None:
+        self.chance = random.Random(seed)
+        self.faults, self.counts, self.now = faults, Counts(), 1_800_000_000.0
+        self.names = [f"s{place}" for place in range(sites)]
+        self.values = {name: float(3**place) for place, name in enumerate(self.names)}
+        self.dead: set[str] = set()
+        self._flights: list[Flight] = []
+        self._folder = folder
+        self._keys = {name: (SigningKey(self._draw(32)), HybridKey(self._draw(96))) for name in [HUB, *self.names]}
+        cards = {name: Party(name, keys[0].public, keys[1].public) for name, keys in self._keys.items()}
+        rules = rules or Rules(round_seconds=20)
+        self.charter: Charter = charters.draft("world", cards[HUB], [cards[name] for name in self.names], rules)
+        self.desks = {name: Desk(name, self.charter, *keys) for name, keys in self._keys.items()}
+        self.engines = {HUB: _engine(folder / "hub.sqlite", [models.Base, boxes.Base])}
+        for name in self.names:
+            self.engines[name] = _engine(folder / f"{name}.sqlite", [journal.Base, boxes.Base])
+            (folder / f"{name}.csv").write_text(f"x\n{self.values[name]}\n", encoding="utf-8")
+        self.doors = {name: Door(self.engines[HUB], self.desks[HUB], name) for name in self.names}
+        self.sites = {name: self._site(name) for name in self.names}
+        self.coordinator = self._coordinator()
+        with Session(self.engines[HUB]) as db, db.begin():
+            people.add_person(db, PERSON, self.names[0], "correct horse battery")
+        for site in self.sites.values():
+            site.hello(self.now)
+        self.run_until(lambda: all(self._seen(name) for name in self.names))
+
+    def _draw(self, size: int) -> bytes:
+        return self.chance.randbytes(size)
+
+    def _site(self, name: str) -> Site:
+        source = TableSource("numbers", str(self._folder / f"{name}.csv"))
+        settings = Settings(name, "unused", "unused", (source,), Policy())
+        engine = self.engines[name]
+        return Site(engine, engine, self.desks[name], settings, self._folder, self._draw)
+
+    def _coordinator(self) -> Coordinator:
+        return Coordinator(self.engines[HUB], self.engines[HUB], self.desks[HUB])
+
+    def _seen(self, name: str) -> bool:
+        with Session(self.engines[HUB]) as db:
+            return db.get(models.Member, name) is not None
+
+    # ---- what can happen ----
+
+    def kill(self, name: str) -> None:
+        """The party stops at once; letters to it are lost at the broker."""
+        self.dead.add(name)
+
+    def restart(self, name: str) -> None:
+        """The party is built anew from its database."""
+        self.dead.discard(name)
+        self.counts.restarts += 1
+        if name == HUB:
+            self.coordinator = self._coordinator()
+        else:
+            self.sites[name] = self._site(name)
+
+    def propose(self, minimum_sites: int = 3, sites: tuple[str, ...] = ()) -> str:
+        """Asks for the summary of everybody's number; gives the run."""
+        run = f"{self.chance.getrandbits(128):032x}"
+        question = Question("summary", "numbers", {"columns": ["x"]}, sites, minimum_sites=minimum_sites)
+        plan = make(question, self.charter, run, self.names[0], tuple(self.names))
+        with Session(self.engines[HUB]) as db, db.begin():
+            store_proposal(db, self.desks[HUB], plan, PERSON, self.now)
+        return run
+
+    def step(self) -> None:
+        """Posts what is due, then lands one letter, or lets time pass if none flies."""
+        for name in [HUB, *self.names]:
+            if name not in self.dead:
+                self._post(name)
+        if self._flights:
+            flight = heapq.heappop(self._flights)
+            self.now = max(self.now, flight.at)
+            self._land(flight)
+        else:
+            self.now += 0.5
+        for name in self.names:
+            if name not in self.dead:
+                while self.sites[name].work(self.now):
+                    pass
+        if HUB not in self.dead:
+            for run in self.coordinator.tick(self.now):
+                self.coordinator.turn(run, self.now)
+
+    def run_until(self, done: Callable[[], bool], steps: int = 20_000) -> None:
+        for _ in range(steps):
+            if done():
+                return
+            self.step()
+        raise AssertionError("the world hangs")
+
+    def finish(self, run: str) -> Job:
+        """Runs until the job has ended; gives its row."""
+        self.run_until(lambda: self.job(run).status not in models.OPEN)
+        return self.job(run)
+
+    def drain(self) -> None:
+        """Until every letter between living parties is acknowledged."""
+        self.run_until(lambda: not any(self._unacked(name) for name in [HUB, *self.names] if name not in self.dead))
+
+    def _unacked(self, name: str) -> int:
+        with Session(self.engines[name]) as db:
+            rows = db.scalars(select(Outbox.receiver).where(Outbox.acked_at.is_(None))).all()
+        return sum(receiver not in self.dead for receiver in rows)
+
+    def job(self, run: str) -> Job:
+        with Session(self.engines[HUB]) as db:
+            return db.get_one(Job, run)
+
+    def participants(self, run: str) -> Mapping[str, Participant]:
+        with Session(self.engines[HUB]) as db:
+            return {part.site: part for part in db.scalars(select(Participant).where(Participant.run == run))}
+
+    # ---- transport ----
+
+    def _post(self, name: str) -> None:
+        with Session(self.engines[name]) as db, db.begin():
+            letters = boxes.due(db, self.now)
+            boxes.posted(db, letters, self.now, self.chance.random())
+        for letter in letters:
+            self.launch(name, letter.receiver, letter.data)
+
+    def launch(self, sender: str, receiver: str, data: bytes) -> None:
+        self.counts.letters += 1
+        if self.chance.random() < self.faults.drop:
+            self.counts.dropped += 1
+            return
+        copies = 1 + (self.chance.random() < self.faults.repeat)
+        self.counts.repeated += copies - 1
+        for _ in range(copies):
+            at = self.now + 0.001 + self.chance.random() * self.faults.delay
+            heapq.heappush(self._flights, Flight(at, self.chance.random(), sender, receiver, data))
+
+    def _land(self, flight: Flight) -> None:
+        if flight.receiver in self.dead:
+            return
+        if flight.receiver == HUB:
+            ack, run = self.doors[flight.sender].receive(flight.data, self.now)
+            if run is not None:
+                self.coordinator.turn(run, self.now)
+        else:
+            ack = self.sites[flight.receiver].receive(flight.data, self.now)
+        if ack is not None:
+            self.launch(flight.receiver, flight.sender, ack)
