@@ -21,13 +21,14 @@ from hansa.jobs.table import TableAnswer
 COLOUR = "#2a7f9e"  # reads on white and on near-black
 QUIET = "#8a949e"
 HEAT = ("#d7ecf2", "#0f4c63")
+Chart = alt.Chart | alt.FacetChart | alt.LayerChart | alt.VConcatChart
 
 
 class Picture(Struct, frozen=True):
     """`facts` stand above the plot: label and value, each a few characters."""
 
     table: pd.DataFrame
-    chart: alt.TopLevelMixin
+    chart: Chart
     facts: tuple[tuple[str, str], ...]
 
 
@@ -72,7 +73,7 @@ def glm(answer: GlmAnswer, _about: str) -> Picture:
     return Picture(table, _coefficients(table), facts)
 
 
-def _coefficients(table: pd.DataFrame) -> alt.TopLevelMixin:
+def _coefficients(table: pd.DataFrame) -> Chart:
     """Without the intercept, whose size would hide the others."""
     shown = table[table["term"] != "(Intercept)"] if len(table) > 1 else table
     base = alt.Chart(shown).encode(
@@ -147,7 +148,7 @@ def _crossed(answer: TableAnswer) -> pd.DataFrame:
     return pd.DataFrame(body)
 
 
-def _heat(answer: TableAnswer) -> alt.TopLevelMixin:
+def _heat(answer: TableAnswer) -> Chart:
     cells = pd.DataFrame(
         [
             {"row": row, "column": column, "count": answer.counts[i][j]}
@@ -191,12 +192,14 @@ def summary(answer: SummaryAnswer, _about: str) -> Picture:
     return Picture(pd.DataFrame(rows), _brackets(answer), facts)
 
 
-def _brackets(answer: SummaryAnswer) -> alt.TopLevelMixin:
+def _brackets(answer: SummaryAnswer) -> Chart:
     """Each column on its own scale: bars are the brackets that hold the quantiles, the line is the mean."""
-    return alt.vconcat(*(_bracket_chart(name, answer) for name in answer.columns)).resolve_scale(x="independent")
+    charts = [_bracket_chart(name, answer) for name in answer.columns]
+    together: alt.VConcatChart = alt.vconcat(*charts).resolve_scale(x="independent")
+    return together
 
 
-def _bracket_chart(name: str, answer: SummaryAnswer) -> alt.TopLevelMixin:
+def _bracket_chart(name: str, answer: SummaryAnswer) -> Chart:
     figures = answer.columns[name]
     brackets = pd.DataFrame(
         {

@@ -14,7 +14,7 @@ import streamlit as st
 from hansa.hub import actions, queries
 from hansa.hub.actions import Hub
 
-_TOKEN = "token"
+_TOKEN = "token"  # noqa: S105  # the name under which it is kept
 _HASHING = threading.BoundedSemaphore(2)  # a password's hash takes 64 MiB: not more than two at a time
 
 

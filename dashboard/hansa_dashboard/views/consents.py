@@ -12,7 +12,7 @@ from hansa_dashboard.words import badge, clock, listed, plain, subject, title
 NEWEST = 20
 
 
-def show(hub: Hub, person: Person) -> None:
+def show(hub: Hub, _person: Person) -> None:
     st.title("Consents")
     st.write(
         "A consent is a site's signature over the digest of one plan. The site gives or refuses it by its own policy; "

@@ -67,7 +67,7 @@ def _columns(field: Field, key: str, label: str, columns: Mapping[str, Column]) 
 def _number(field: Field, key: str, label: str) -> float | int | None:
     whole = field.type == "integer"
     low, high = (None if edge is None or abs(edge) > 1e15 else edge for edge in (field.minimum, field.maximum))
-    value: Any = st.number_input(
+    value: float | int | None = st.number_input(
         label,
         min_value=int(low) if whole and low is not None else low,
         max_value=int(high) if whole and high is not None else high,

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -100,12 +101,12 @@ def _picture(picture: drawing.Picture) -> None:
     st.dataframe(picture.table, hide_index=True, column_config=_formats(picture.table))
 
 
-def _formats(table: pd.DataFrame) -> dict[str, st.column_config.Column]:
+def _formats(table: pd.DataFrame) -> dict[str, Any]:
     numbers = table.select_dtypes("float").columns
     return {name: st.column_config.NumberColumn(format="%.6g") for name in numbers}
 
 
-def _sites(hub: Hub, detail: JobDetail) -> None:
+def _sites(_hub: Hub, detail: JobDetail) -> None:
     sites = detail.sites
     st.dataframe(
         pd.DataFrame(
@@ -123,7 +124,7 @@ def _sites(hub: Hub, detail: JobDetail) -> None:
     )
 
 
-def _timeline(hub: Hub, detail: JobDetail) -> None:
+def _timeline(_hub: Hub, detail: JobDetail) -> None:
     st.dataframe(
         pd.DataFrame(
             {
@@ -166,10 +167,8 @@ def _corrupt(hub: Hub, detail: JobDetail, fewest: int) -> int:
         return 0
 
 
-def _plan(hub: Hub, detail: JobDetail) -> None:
-    st.markdown(
-        f"Protection: **{plain(detail.protection)}**. Minimum sites: **{detail.minimum_sites}**. Parameters:"
-    )
+def _plan(_hub: Hub, detail: JobDetail) -> None:
+    st.markdown(f"Protection: **{plain(detail.protection)}**. Minimum sites: **{detail.minimum_sites}**. Parameters:")
     st.code(json.dumps(detail.parameters, indent=2, ensure_ascii=False), language="json")
     st.write("Digest of the plan, which proposer and participants signed:")
     st.code(detail.plan_digest, language=None)

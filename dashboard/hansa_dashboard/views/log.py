@@ -18,10 +18,12 @@ PROVES = (
 )
 
 
-def show(hub: Hub, person: Person) -> None:
+def show(hub: Hub, _person: Person) -> None:
     st.title("Log")
     size, head = queries.log_head(hub)
-    st.write(f"{some(size, 'entry', 'entries')}. Each holds the digest of the one before; the newest digest is the head:")
+    st.write(
+        f"{some(size, 'entry', 'entries')}. Each holds the digest of the one before; the newest digest is the head:"
+    )
     st.code(head, language=None)
     if st.button("Check the links"):
         _check(hub)

@@ -11,7 +11,8 @@ from hansa_dashboard.session import Person
 from hansa_dashboard.views.jobs import rows
 from hansa_dashboard.words import ago, some
 
-def show(hub: Hub, person: Person) -> None:
+
+def show(hub: Hub, _person: Person) -> None:
     st.title("Overview")
     members, jobs, (size, head) = queries.members(hub), queries.jobs(hub), queries.log_head(hub)
     running = [job for job in jobs if job.ended_at is None]

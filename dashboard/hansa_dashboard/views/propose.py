@@ -46,9 +46,7 @@ def _question(hub: Hub, members: list[MemberView], tables: list[str]) -> tuple[Q
     """What the form says so far, and the job that it means once it is complete."""
     kind = st.selectbox("Kind", list(KINDS), format_func=lambda kind: KINDS[kind].title)
     table = st.selectbox("Table", tables)
-    schemas = {
-        member.site: schema for member in members for schema in member.tables if schema.table == table
-    }
+    schemas = {member.site: schema for member in members for schema in member.tables if schema.table == table}
     sites = st.multiselect("Participants", list(schemas), list(schemas), key=f"participants/{table}")
     named = [schemas[site] for site in sites]
     with st.container(border=True):
@@ -77,7 +75,9 @@ def _shared(schemas: list[Schema]) -> dict[str, Column]:
 
 def _job(question: Question, schemas: dict[str, Schema]) -> Job | None:
     """The job of a complete question; says in one sentence what still stands against it."""
-    missing = [field.title for field in fields(question.kind) if field.required and field.name not in question.parameters]
+    missing = [
+        field.title for field in fields(question.kind) if field.required and field.name not in question.parameters
+    ]
     if missing:
         st.info(plain(f"Still to fill in: {listed(missing)}."))
         return None
@@ -131,8 +131,7 @@ def hub_learns(corrupt: int) -> str:
     else:
         unless = f"more than {some(corrupt, 'site')} {'colludes' if corrupt == 1 else 'collude'}"
     return (
-        "- The hub learns each step's total over those who take part, and no site's numbers, unless "
-        f"{unless} with it."
+        f"- The hub learns each step's total over those who take part, and no site's numbers, unless {unless} with it."
     )
 
 

@@ -27,11 +27,12 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from hansa.crypto import merkle, prg, shamir
-from hansa.crypto.keys import derive, digest, label, lock_box, open_box, tag, verify
+from hansa.crypto.keys import derive, digest, label, lock_box, open_box, verify
 from hansa.errors import NotEnoughSites, ProtocolViolation
 from hansa.messages import Digest, Signature, SiteId, decode, encode
 from hansa.protocols.base import Ask, Done, HubState, Message, Own, SiteState, Vector
 from hansa.protocols.key_setup import Paired, Session
+from hansa.protocols.masks import edge_secret, edge_tag, mask_edge, mask_self, open_all, others, seal_key, split_all
 
 CHUNK_BYTES = 2**23  # 2^20 elements: a leaf of the Merkle root in the header
 _HEADER, _LOCK = "sum/header", "sum/lock"
@@ -104,40 +105,6 @@ class Bundle(Message, frozen=True, tag="bundle"):
     edges: tuple[Share, ...]  # per other site of the cohort, in order
 
 
-def others(cohort: Sequence[SiteId], site: SiteId) -> list[SiteId]:
-    return [other for other in cohort if other != site]
-
-
-def _edge_secret(pair: bytes, sid: bytes, site: SiteId, other: SiteId) -> bytes:
-    """h_ij, the same at both ends: a uniform field element, as 32 bytes."""
-    low, high = sorted((site, other))
-    uniform = derive(pair, "sum/edge", sid, low.encode(), high.encode(), size=shamir.UNIFORM_BYTES)
-    return shamir.encode(shamir.from_uniform(uniform))
-
-
-def _edge_tag(edge: bytes, sid: bytes) -> bytes:
-    return tag(edge, "sum/tag", sid)
-
-
-def _mask_info(role: str, sid: bytes, sender: SiteId, receiver: SiteId) -> bytes:
-    return label(f"sum/{role}") + sid + sender.encode() + b"\0" + receiver.encode() + b"\0"
-
-
-def _mask_edge(vector: Vector, edge: bytes, sid: bytes, site: SiteId, other: SiteId, *, remove: bool) -> None:
-    """Adds what `site` puts in for its edge to `other` (+ towards later sites, − towards earlier), or removes it."""
-    low, high = sorted((site, other))
-    prg.add_stream(vector, edge, _mask_info("edge", sid, low, high), subtract=(other < site) != remove)
-
-
-def _mask_self(vector: Vector, own: bytes, sid: bytes, site: SiteId, *, remove: bool) -> None:
-    prg.add_stream(vector, own, _mask_info("self", sid, site, site), subtract=remove)
-
-
-def _seal_key(pair: bytes, sid: bytes, sender: SiteId, receiver: SiteId) -> bytes:
-    """Of one sealed letter: fresh per pair, sid and direction, so AES-GCM's zero nonce is used once per key."""
-    return derive(pair, "sum/seal", sid, sender.encode(), receiver.encode())
-
-
 def lock_digest(sid: bytes, headers: Sequence[SignedHeader]) -> bytes:
     return digest("sum/locked", sid, *(encode(header) for header in headers))
 
@@ -181,17 +148,17 @@ class Waiting(SiteState, frozen=True, tag="sum-waiting"):
         site, cohort = self.paired.site, request.cohort
         sid = request.sid(self.paired.session)
         peers = others(cohort, site)
-        edges = {peer: _edge_secret(self.paired.pairs[peer], sid, site, peer) for peer in peers}
+        edges = {peer: edge_secret(self.paired.pairs[peer], sid, site, peer) for peer in peers}
         self_mask = self._field("self", sid)
         masked = own.vector.copy()
-        _mask_self(masked, self_mask, sid, site, remove=False)
+        mask_self(masked, self_mask, sid, site, remove=False)
         for peer, edge in edges.items():
-            _mask_edge(masked, edge, sid, site, peer, remove=False)
-        bundles = self._share(sid, self_mask, list(edges.values()))
+            mask_edge(masked, edge, sid, site, peer, remove=False)
+        bundles = self._share(sid, [self_mask, *edges.values()])
         roster = self.paired.session.roster
         sealed = tuple(self._seal(sid, peer, bundles[roster.index(peer)]) for peer in peers)
         content = masked.astype("<u8").tobytes()
-        tags = tuple(_edge_tag(edge, sid) for edge in edges.values())
+        tags = tuple(edge_tag(edge, sid) for edge in edges.values())
         header = SignedHeader(site, sid, _root(content), digest("sum/sealed", *sealed), tags, bytes(64))
         signature = own.key.sign(_HEADER, header.signed())
         header = SignedHeader(site, sid, header.root, header.sealed, tags, signature)
@@ -221,29 +188,16 @@ class Waiting(SiteState, frozen=True, tag="sum-waiting"):
         uniform = derive(self.paired.seed, f"sum/{purpose}", sid, size=shamir.UNIFORM_BYTES)
         return shamir.encode(shamir.from_uniform(uniform))
 
-    def _share(self, sid: bytes, self_mask: bytes, edges: Sequence[bytes]) -> list[Bundle]:
+    def _share(self, sid: bytes, secrets: Sequence[bytes]) -> list[Bundle]:
         """One bundle per member of the roster, at its Shamir index − 1."""
         session = self.paired.session
-        degree = session.floors.threshold - 1
-        secrets = [self_mask, *edges]
-        chance = prg.stream(
-            self.paired.seed, label("sum/coefficients") + sid, shamir.UNIFORM_BYTES * degree * len(secrets)
-        )
-        drawn = [shamir.from_uniform(bytes(piece)) for piece in batched_bytes(chance, shamir.UNIFORM_BYTES)]
-        rows = [
-            shamir.split(shamir.decode(secret), degree + 1, len(session.roster), drawn[at * degree : (at + 1) * degree])
-            for at, secret in enumerate(secrets)
-        ]
-        columns = zip(*rows, strict=True)
-        return [Bundle(shamir.encode(own), tuple(map(shamir.encode, rest))) for own, *rest in columns]
+        info = label("sum/coefficients") + sid
+        columns = split_all(secrets, session.floors.threshold, len(session.roster), self.paired.seed, info)
+        return [Bundle(own, tuple(edges)) for own, *edges in columns]
 
     def _seal(self, sid: bytes, peer: SiteId, bundle: Bundle) -> bytes:
-        key = _seal_key(self.paired.pairs[peer], sid, self.paired.site, peer)
+        key = seal_key(self.paired.pairs[peer], sid, self.paired.site, peer)
         return lock_box(key, encode(bundle), sid)
-
-
-def batched_bytes(data: bytes, size: int) -> list[bytes]:
-    return [data[at : at + size] for at in range(0, len(data), size)]
 
 
 class Masked(SiteState, frozen=True, tag="sum-masked"):
@@ -271,7 +225,7 @@ class Masked(SiteState, frozen=True, tag="sum-masked"):
                 self._check_tag(header)
         bundles = {site: self.kept}
         for peer, sealed in zip(peers, request.sealed, strict=True):
-            key = _seal_key(self.paired.pairs[peer], self.sid, peer, site)
+            key = seal_key(self.paired.pairs[peer], self.sid, peer, site)
             bundles[peer] = decode(open_box(key, sealed, self.sid), Bundle)
             if len(bundles[peer].edges) != len(self.cohort) - 1:
                 raise ProtocolViolation(f"'{peer}' shared another number of secrets than the cohort has edges")
@@ -418,13 +372,13 @@ class AwaitShares(HubState, frozen=True, tag="await-shares"):
         own, edges = self._open(replies, len(survivors), len(dropped))
         total = np.frombuffer(self.masked, dtype="<u8").astype(np.uint64)
         for site, secret in zip(survivors, own, strict=True):
-            _mask_self(total, secret, self.sid, site, remove=True)
+            mask_self(total, secret, self.sid, site, remove=True)
         for gone, row in zip(dropped, edges, strict=True):
             for header, secret in zip(self.headers, row, strict=True):
                 expected = header.tags[others(self.cohort, header.site).index(gone)]
-                if _edge_tag(secret, self.sid) != expected:
+                if edge_tag(secret, self.sid) != expected:
                     raise ProtocolViolation("the shares of a dropped edge open another secret than its tag names")
-                _mask_edge(total, secret, self.sid, header.site, gone, remove=True)
+                mask_edge(total, secret, self.sid, header.site, gone, remove=True)
         content = total.astype("<u8").tobytes()
         receipt = Receipt(self.sid, self.locked, digest("sum/total", content))
         return Done(Summed(content, tuple(survivors), tuple(sorted(replies)), receipt))
@@ -432,19 +386,13 @@ class AwaitShares(HubState, frozen=True, tag="await-shares"):
     def _open(
         self, replies: Mapping[SiteId, Shares], survivors: int, dropped: int
     ) -> tuple[list[bytes], list[list[bytes]]]:
-        """All secrets at once, from two sets of shares where there are more than the threshold: they must agree."""
+        """The secrets of the self masks, and of the edges of each dropped site."""
         rows: list[list[bytes]] = []
         for site, reply in replies.items():
             if len(reply.own) != survivors or [len(row) for row in reply.edges] != [survivors] * dropped:
                 raise ProtocolViolation(f"'{site}' sends another number of shares than was asked")
             rows.append([*reply.own, *chain.from_iterable(reply.edges)])
         indices = [self.session.roster.index(site) + 1 for site in replies]
-        values = [[shamir.decode(share) for share in row] for row in zip(*rows, strict=True)]
-        threshold = self.session.floors.threshold
-        first = shamir.combine_many(indices[:threshold], [row[:threshold] for row in values])
-        last = shamir.combine_many(indices[-threshold:], [row[-threshold:] for row in values])
-        if first != last:
-            raise ProtocolViolation("the shares of different members open different secrets")
-        opened = [shamir.encode(secret) for secret in first]
+        opened = open_all(indices, rows, self.session.floors.threshold)
         rest = opened[survivors:]
         return opened[:survivors], [rest[at : at + survivors] for at in range(0, len(rest), survivors)]
