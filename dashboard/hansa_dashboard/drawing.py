@@ -15,20 +15,20 @@ from hansa.errors import ProtocolViolation
 from hansa.jobs.base import Answer
 from hansa.jobs.fitting import GlmAnswer
 from hansa.jobs.histogram import HistogramAnswer
-from hansa.jobs.summary import SummaryAnswer
+from hansa.jobs.summary import Figures, SummaryAnswer
 from hansa.jobs.table import TableAnswer
 
 COLOUR = "#2a7f9e"  # reads on white and on near-black
 QUIET = "#8a949e"
 HEAT = ("#d7ecf2", "#0f4c63")
-Chart = alt.Chart | alt.FacetChart | alt.LayerChart | alt.VConcatChart
+Chart = alt.Chart | alt.FacetChart | alt.LayerChart
 
 
 class Picture(Struct, frozen=True):
-    """`facts` stand above the plot: label and value, each a few characters."""
+    """`facts` stand above the plots: label and value, each a few characters."""
 
     table: pd.DataFrame
-    chart: Chart
+    charts: tuple[Chart, ...]
     facts: tuple[tuple[str, str], ...]
 
 
@@ -70,7 +70,7 @@ def glm(answer: GlmAnswer, _about: str) -> Picture:
         ("AIC", f"{answer.aic:,.6g}"),
         ("Iterations", f"{answer.iterations}{'' if answer.converged else ', not converged'}"),
     )
-    return Picture(table, _coefficients(table), facts)
+    return Picture(table, (_coefficients(table),), facts)
 
 
 def _coefficients(table: pd.DataFrame) -> Chart:
@@ -109,7 +109,7 @@ def histogram(answer: HistogramAnswer, about: str) -> Picture:
         )
         .properties(height=320)
     )
-    return Picture(table, chart, facts)
+    return Picture(table, (chart,), facts)
 
 
 def table(answer: TableAnswer, about: str) -> Picture:
@@ -121,7 +121,7 @@ def table(answer: TableAnswer, about: str) -> Picture:
             ("p", f"{answer.p:.3g}"),
         ]
     if answer.column_names:
-        return Picture(_crossed(answer), _heat(answer), tuple(facts))
+        return Picture(_crossed(answer), (_heat(answer),), tuple(facts))
     counts = [row[0] for row in answer.counts]
     share = [count / answer.n for count in counts]
     one = pd.DataFrame({"category": answer.row_names, "count": counts, "share": share})
@@ -135,7 +135,7 @@ def table(answer: TableAnswer, about: str) -> Picture:
         )
         .properties(height=alt.Step(32))
     )
-    return Picture(one, chart, tuple(facts))
+    return Picture(one, (chart,), tuple(facts))
 
 
 def _crossed(answer: TableAnswer) -> pd.DataFrame:
@@ -189,18 +189,13 @@ def summary(answer: SummaryAnswer, _about: str) -> Picture:
     counts = [figures.count for figures in answer.columns.values()]
     same = f"{counts[0]:,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
     facts = (("Columns", str(len(rows))), ("Rows with a number", same))
-    return Picture(pd.DataFrame(rows), _brackets(answer), facts)
+    return Picture(
+        pd.DataFrame(rows), tuple(_brackets(name, figures) for name, figures in answer.columns.items()), facts
+    )
 
 
-def _brackets(answer: SummaryAnswer) -> Chart:
-    """Each column on its own scale: bars are the brackets that hold the quantiles, the line is the mean."""
-    charts = [_bracket_chart(name, answer) for name in answer.columns]
-    together: alt.VConcatChart = alt.vconcat(*charts).resolve_scale(x="independent")
-    return together
-
-
-def _bracket_chart(name: str, answer: SummaryAnswer) -> Chart:
-    figures = answer.columns[name]
+def _brackets(name: str, figures: Figures) -> Chart:
+    """A plot a column, each on its own scale. The ticks keep a bracket visible that is thinner than a pixel."""
     brackets = pd.DataFrame(
         {
             "quantile": list(figures.quantiles),
@@ -208,22 +203,19 @@ def _bracket_chart(name: str, answer: SummaryAnswer) -> Chart:
             "high": [bracket.high for bracket in figures.quantiles.values()],
         }
     )
-    bars = (
-        alt.Chart(brackets)
-        .mark_bar(color=COLOUR, height=10, minBandSize=3, cornerRadius=2)
-        .encode(
-            x=alt.X("low:Q", title=f"{name}: brackets of the quantiles, and the mean", scale=alt.Scale(zero=False)),
-            x2="high:Q",
-            y=alt.Y("quantile:N", sort=None, title=None),
-            tooltip=["quantile", alt.Tooltip("low", format=".6g"), alt.Tooltip("high", format=".6g")],
-        )
+    base = alt.Chart(brackets).encode(
+        x=alt.X("low:Q", title=f"{name}: where the quantiles lie, and the mean", scale=alt.Scale(zero=False)),
+        y=alt.Y("quantile:N", sort=None, title=None),
+        tooltip=["quantile", alt.Tooltip("low", format=".6g"), alt.Tooltip("high", format=".6g")],
     )
+    bars = base.mark_bar(color=COLOUR, height=12).encode(x2="high:Q")
+    ticks = base.mark_tick(color=COLOUR, thickness=3, size=12)
     mean = (
         alt.Chart(pd.DataFrame({"mean": [figures.mean]}))
         .mark_rule(color=QUIET, strokeDash=[4, 4], strokeWidth=2)
         .encode(x="mean:Q", tooltip=[alt.Tooltip("mean", format=".6g")])
     )
-    return alt.layer(bars, mean).properties(height=alt.Step(22), width="container")
+    return alt.layer(mean, bars, ticks).properties(height=alt.Step(22))
 
 
 _DRAWINGS: Mapping[type[Answer], Callable[[Any, str], Picture]] = {

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
-from hansa.jobs import KINDS, form
+from hansa.jobs import KINDS, Field, form
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 _COLOURS = {"done": "green", "refused": "red", "failed": "red", "not enough sites": "orange", "cancelled": "gray"}
@@ -27,13 +27,22 @@ def subject(kind: str, parameters: Mapping[str, Any]) -> str:
     """What a job is about, in a few words: its formula, or the columns it names."""
     fields = form(kind) if kind in KINDS else ()
     if any(field.type == "formula" for field in fields):
-        return next((str(parameters[field.name]) for field in fields if field.type == "formula"), "")
+        return _formula(fields, parameters)
     found: list[str] = []
     for field in fields:
         value = parameters.get(field.name)
         if field.type in ("column", "columns") and value:
             found += [value] if isinstance(value, str) else value
     return (", ".join(found[:4]) + " …") if len(found) > 4 else listed(found)
+
+
+def _formula(fields: tuple[Field, ...], parameters: Mapping[str, Any]) -> str:
+    """The formula, with the outcome before it where that is a parameter of its own."""
+    given = {
+        field.type: str(parameters.get(field.name) or "") for field in fields if field.type in ("formula", "column")
+    }
+    formula, outcome = given["formula"], given.get("column", "")
+    return formula if "~" in formula or not outcome else f"{outcome} ~ {formula}"
 
 
 def clock(at: float | None) -> str:

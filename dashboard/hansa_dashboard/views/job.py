@@ -97,7 +97,9 @@ def _answer(hub: Hub, detail: JobDetail) -> None:
 def _picture(picture: drawing.Picture) -> None:
     for place, (label, value) in zip(st.columns(max(4, len(picture.facts))), picture.facts, strict=False):
         place.metric(label, value)
-    st.altair_chart(picture.chart, width="stretch")
+    places = st.columns(min(2, len(picture.charts)))
+    for index, chart in enumerate(picture.charts):
+        places[index % 2].altair_chart(chart, width="stretch", key=f"plot {index}")
     st.dataframe(picture.table, hide_index=True, column_config=_formats(picture.table))
 
 

@@ -13,8 +13,8 @@ from hansa_dashboard.words import moment, plain, some, title
 EVERYTHING = "all"
 PROVES = (
     "This proves that no entry was changed, removed or put in without changing every digest after it. It does not "
-    "prove that the hub never rewrote the whole of it: the hub alone writes this log, and nobody else has signed it "
-    "yet. Compare the head with one that you wrote down earlier."
+    "prove that the hub never rewrote the whole of it or cut off its end: the hub alone writes this log, and nobody "
+    "else has signed it yet. Compare the head with one that you wrote down earlier."
 )
 
 
@@ -63,8 +63,8 @@ def _table(entries: list[LogEntry]) -> None:
                 "Act": [entry.act for entry in entries],
                 "By": [entry.by for entry in entries],
                 "Job": [entry.run[:8] for entry in entries],
+                "Digest": [f"{entry.digest[:16]}…" for entry in entries],
                 "Details": [_details(entry.details) for entry in entries],
-                "Digest": [entry.digest for entry in entries],
             }
         ),
         hide_index=True,

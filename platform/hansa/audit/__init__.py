@@ -1,4 +1,4 @@
 """The log of acts. Pure: rows come and go as arguments.
 
-    log.py  entries linked by digest
+log.py  entries linked by digest
 """

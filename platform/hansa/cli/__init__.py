@@ -8,6 +8,7 @@
 Only this package may import both hansa.hub and hansa_site. Nothing heavy is imported before a subcommand needs it.
 """
 
+import errno
 import sys
 
 import typer
@@ -32,6 +33,9 @@ app.command()(demo.demo)
 app.command()(dashboard)
 
 
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EMFILE, errno.EPIPE)
+
+
 def main() -> None:
     """One of our three errors becomes one sentence and exit code 2; anything else is a bug and shows as one."""
     try:
@@ -39,3 +43,9 @@ def main() -> None:
     except (Refused, NotEnoughSites, ProtocolViolation) as error:
         sys.stderr.write(f"hansa: {error}\n")
         sys.exit(2)
+    except OSError as error:
+        if error.errno not in _OF_THE_MACHINE:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        sys.stderr.write(f"hansa: {error.strerror}{where}\n")
+        sys.exit(1)

@@ -1,13 +1,13 @@
 """The coordinator's side. Trusted for liveness, never for privacy or truth.
 
-    settings.py     hub.toml, keys, charter
-    models.py       the tables
-    app.py          the process: Celery worker, gateways, poster, ticker
-    gateway.py      what comes in from the sites' mailboxes
-    coordinator.py  from letter to letter
-    rounds.py       rounds of a job: open, close, and what follows
-    records.py      the log and the timelines
-    people.py       who may sign in
-    actions.py      what a person may do
-    queries.py      what a person may see
+settings.py     hub.toml, keys, charter
+models.py       the tables
+app.py          the process: Celery worker, gateways, poster, ticker
+gateway.py      what comes in from the sites' mailboxes
+coordinator.py  from letter to letter
+rounds.py       rounds of a job: open, close, and what follows
+records.py      the log and the timelines
+people.py       who may sign in
+actions.py      what a person may do
+queries.py      what a person may see
 """

@@ -26,6 +26,7 @@ from hansa.messages import RunId, encode, read_envelope
 from hansa.plan import SIGNED_BY_MEMBER, SIGNED_BY_PROPOSER, Plan, load
 
 log = logging.getLogger("hansa.hub")
+MAX_ATTEMPTS = 3  # at one letter, before it is set aside
 
 
 class Coordinator:
@@ -59,7 +60,7 @@ class Coordinator:
         as any other act: in a transaction of its own. A bug of ours ends it too, and is logged whole."""
         try:
             with Session(self._engine) as db, db.begin():
-                job = db.get(Job, run)
+                job = db.get(Job, run, with_for_update=True)
                 if job is not None and job.status in models.OPEN:
                     act(db, job)
             return
@@ -72,7 +73,7 @@ class Coordinator:
             log.exception("run %s: an error of the hub's own", run)
             status, reason = models.FAILED, "an error of the hub's own; its log says more"
         with Session(self._engine) as db, db.begin():
-            job = db.get(Job, run)
+            job = db.get(Job, run, with_for_update=True)
             if job is not None and job.status in models.OPEN:
                 rounds.end(db, self._desk, job, status, reason, now)
 
@@ -80,17 +81,31 @@ class Coordinator:
         """Every letter of the run that waits; False if none did."""
         worked = False
         with Session(self._engine) as db, db.begin():
-            while (row := boxes.ready(db, run)) is not None:
+            db.get(Job, run, with_for_update=True)
+            while (row := boxes.ready(db, run)) is not None and self._work_off_one(db, row, now):
                 worked = True
-                try:
-                    with db.begin_nested():
-                        self._apply(db, row, now)
-                except ProtocolViolation as violation:
-                    boxes.set_aside(db, row.sender, str(violation), row.data, now)
-                    record(db, now, "letter set aside", row.sender, row.run, {"kind": row.kind})
-                row.done_at = now
-                db.flush()
         return worked
+
+    def _work_off_one(self, db: Session, row: Inbox, now: float) -> bool:
+        """Applies a letter, or sets it aside with the reason; False if it is left for another try."""
+        try:
+            with db.begin_nested():
+                self._apply(db, row, now)
+        except ProtocolViolation as violation:
+            self._set_aside(db, row, str(violation), now)
+        except Exception:
+            log.exception("run %s: an error of the hub's own at a letter of '%s'", row.run, row.sender)
+            row.attempts += 1
+            if row.attempts < MAX_ATTEMPTS:
+                return False
+            self._set_aside(db, row, "an error of the hub's own; its log says more", now)
+        row.done_at = now
+        db.flush()
+        return True
+
+    def _set_aside(self, db: Session, row: Inbox, reason: str, now: float) -> None:
+        boxes.set_aside(db, row.sender, reason, row.data, now)
+        record(db, now, "letter set aside", row.sender, row.run, {"kind": row.kind})
 
     def _apply(self, db: Session, row: Inbox, now: float) -> None:
         header, envelope = read_envelope(row.data)

@@ -10,7 +10,19 @@ import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Index, LargeBinary, String, Text, UniqueConstraint, bindparam, delete, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    bindparam,
+    delete,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column
 
 from hansa.charter import Charter
@@ -48,7 +60,7 @@ class Outbox(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     receiver: Mapped[str] = mapped_column(String(32))
     run: Mapped[str] = mapped_column(String(32))
-    sequence: Mapped[int]
+    sequence: Mapped[int] = mapped_column(BigInteger)
     kind: Mapped[str] = mapped_column(String(24))
     data: Mapped[bytes] = mapped_column(LargeBinary)
     attempts: Mapped[int]
@@ -64,7 +76,7 @@ class Inbox(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     sender: Mapped[str] = mapped_column(String(32))
     run: Mapped[str] = mapped_column(String(32))
-    sequence: Mapped[int]
+    sequence: Mapped[int] = mapped_column(BigInteger)
     kind: Mapped[str] = mapped_column(String(24))
     data: Mapped[bytes] = mapped_column(LargeBinary)
     received_at: Mapped[float]

@@ -22,7 +22,8 @@ from msgspec import Meta, Struct
 from hansa.jobs.base import Schema
 from hansa.messages import Digest, Signature
 
-Sentence = Annotated[str, Meta(min_length=1, max_length=500)]
+# No control characters: a sentence is shown to people, and PostgreSQL keeps no zero byte in a text.
+Sentence = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,500}\Z")]
 STANDING = "0" * 32  # the run of letters that belong to no job
 
 
@@ -32,7 +33,7 @@ class Payload(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
 
 class Hello(Payload, frozen=True):
-    version: Annotated[str, Meta(max_length=40)]
+    version: Annotated[str, Meta(pattern=r"^[0-9A-Za-z.+-]{1,40}\Z")]
     tables: tuple[Schema, ...]
 
 
