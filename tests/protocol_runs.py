@@ -51,6 +51,9 @@ class Hooks(Struct, frozen=True):
     reply: Tamper = honest
 
 
+UNTOUCHED = Hooks()
+
+
 def names(count: int) -> tuple[str, ...]:
     return tuple("abcdefghijklmnopqrstuvwxyz"[:count])
 
@@ -103,7 +106,7 @@ class Parties:
         self.seen += [message, sent]
         return decode(sent, type(reply))
 
-    def ask(self, ask: Ask, hooks: Hooks = Hooks()) -> dict[str, Any]:
+    def ask(self, ask: Ask, hooks: Hooks = UNTOUCHED) -> dict[str, Any]:
         """One round: the replies that arrive."""
         self.seen.append(encode(ask.state))
         replies = {}
@@ -115,7 +118,7 @@ class Parties:
             replies[site] = decode(encode(hooks.reply(site, reply)), ask.state.accepts)
         return replies
 
-    def run(self, ask: Ask, hooks: Hooks = Hooks()) -> Any:
+    def run(self, ask: Ask, hooks: Hooks = UNTOUCHED) -> Any:
         """Rounds to the end, as the hub's coordinator closes them."""
         while True:
             outcome = close(ask, self.ask(ask, hooks))
@@ -124,7 +127,7 @@ class Parties:
                 return outcome.output
             ask = outcome
 
-    def setup(self, hooks: Hooks = Hooks()) -> Session:
+    def setup(self, hooks: Hooks = UNTOUCHED) -> Session:
         """Key setup, again without those who fall silent."""
         for attempt in range(len(self.sites)):
             self.invite(attempt)
@@ -154,7 +157,7 @@ class Parties:
         session: Session,
         step: int = 0,
         before: Summed | None = None,
-        hooks: Hooks = Hooks(),
+        hooks: Hooks = UNTOUCHED,
         public: bytes = b"state",
     ) -> Summed:
         """One sum over everybody, or over who is left after the sum `before`."""

@@ -36,7 +36,7 @@ def regression(family: str = "binomial", df: int = 9, notes: tuple[str, ...] = (
 
 
 def marks(spec: Mapping[str, Any]) -> list[str]:
-    inner = [part for part in spec.get("layer", ())]
+    inner = list(spec.get("layer", ()))
     own = [spec["mark"]["type"]] if "mark" in spec else []
     return own + [mark for part in inner for mark in marks(part)]
 

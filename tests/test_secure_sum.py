@@ -33,6 +33,7 @@ from tests.protocol_runs import (
     PLAN,
     SETUP,
     SUM,
+    UNTOUCHED,
     Hooks,
     Parties,
     agreed,
@@ -48,7 +49,7 @@ quick = settings(derandomize=True, database=None, deadline=None, max_examples=60
 FOUR = names(4)
 
 
-def contributed(parties: Parties, session: key_setup.Session, hooks: Hooks = Hooks()) -> tuple[Ask, dict[str, Any]]:
+def contributed(parties: Parties, session: key_setup.Session, hooks: Hooks = UNTOUCHED) -> tuple[Ask, dict[str, Any]]:
     """The first round of a sum: the hub's question, and what the sites contributed."""
     ask = parties.begin(session)
     return ask, parties.ask(ask, hooks)
@@ -537,7 +538,7 @@ def lock_requests(
 
 def test_a_site_that_locked_one_set_locks_no_second() -> None:
     parties, session = agreed(4)
-    ask, replies = contributed(parties, session)
+    _, replies = contributed(parties, session)
     parties.deliver("a", lock_requests(FOUR, replies, FOUR)["a"])
     refuses(parties, "a", lock_requests(FOUR, replies, ("a", "b", "c"))["a"], "not a Unmask")
 

@@ -25,7 +25,7 @@ from hansa.hub.gateway import Door
 from hansa.hub.models import Job, Participant
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Outbox
-from hansa.mail.database import open_engine
+from hansa.mail.database import migrate, open_engine
 from hansa.messages import HUB
 from hansa.plan import Question, make
 from hansa_site import journal
@@ -61,6 +61,12 @@ class Flight:
     data: bytes = field(compare=False)
 
 
+def _hub_engine(url: str) -> Engine:
+    engine = open_engine(url)
+    migrate(engine, "hub")
+    return engine
+
+
 def _engine(path: Path, bases: list[type]) -> Engine:
     engine = open_engine(f"sqlite:///{path}")
 
@@ -74,10 +80,16 @@ def _engine(path: Path, bases: list[type]) -> Engine:
 
 
 class World:
-    """`sites` parties and a hub under `folder`; letters fly with `faults` drawn from `seed`."""
+    """`sites` parties and a hub under `folder`; letters fly with `faults` drawn from `seed`. `hub_url`: a database."""
 
     def __init__(
-        self, folder: Path, sites: int = 4, seed: int = 0, faults: Faults = Faults(), rules: Rules | None = None
+        self,
+        folder: Path,
+        sites: int = 4,
+        seed: int = 0,
+        faults: Faults = Faults(),
+        rules: Rules | None = None,
+        hub_url: str = "",
     ) -> None:
         self.chance = random.Random(seed)
         self.faults, self.counts, self.now = faults, Counts(), 1_800_000_000.0
@@ -91,7 +103,8 @@ class World:
         rules = rules or Rules(round_seconds=20)
         self.charter: Charter = charters.draft("world", cards[HUB], [cards[name] for name in self.names], rules)
         self.desks = {name: Desk(name, self.charter, *keys) for name, keys in self._keys.items()}
-        self.engines = {HUB: _engine(folder / "hub.sqlite", [models.Base, boxes.Base])}
+        hub = _hub_engine(hub_url) if hub_url else _engine(folder / "hub.sqlite", [models.Base, boxes.Base])
+        self.engines = {HUB: hub}
         for name in self.names:
             self.engines[name] = _engine(folder / f"{name}.sqlite", [journal.Base, boxes.Base])
             (folder / f"{name}.csv").write_text(f"x\n{self.values[name]}\n", encoding="utf-8")

@@ -1,5 +1,7 @@
 """The page in headless Chromium, over a consortium of four hospitals that the command line started."""
 
+import base64
+import http.client
 import os
 import re
 import shutil
@@ -223,3 +225,25 @@ def test_who_signs_out_sees_the_form_again_and_another_tab_was_never_signed_in(p
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Password", exact=True)).to_be_visible()
     expect(page.get_by_role("heading", name="Overview")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [("own", "own", 101), ("own", "http://evil.example", 403), ("evil.example", "http://evil.example", 403)],
+)
+def test_the_websocket_opens_for_our_own_address_and_for_no_other_origin_or_host(
+    place: Place, host: str, origin: str, status: int
+) -> None:
+    own = place.url.removeprefix("http://")
+    connection = http.client.HTTPConnection(own, timeout=PATIENCE)
+    headers = {
+        "Host": own if host == "own" else host,
+        "Origin": place.url if origin == "own" else origin,
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
+    }
+    connection.request("GET", "/_stcore/stream", headers=headers)
+    assert connection.getresponse().status == status
+    connection.close()

@@ -19,7 +19,8 @@ from sqlalchemy.orm import Session
 import hansa
 from hansa.crypto.keys import digest, verify
 from hansa.errors import NotEnoughSites, ProtocolViolation, Refused
-from hansa.jobs.base import Schema, Step, Table, check_step, to_ring
+from hansa.jobs.base import Schema, Step, Table, check_step, from_ring, to_ring
+from hansa.jobs.verification import check_follows
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Inbox
 from hansa.mail.letters import (
@@ -248,11 +249,16 @@ class Site:
 
     def _vector(self, run: Run, state: Waiting, request: Contribute) -> Vector:
         """This site's own numbers for the step, from its rows alone."""
+        state.check(request)
         plan, step = self._plan(run.run, run.plan), decode(request.public, Step)
         if run.steps >= MAX_STEPS:
             raise Refused(f"the job asks for more than {MAX_STEPS} totals")
         check_step(step, len(request.cohort))
         job = plan.job()
+        if state.before is not None and request.receipt is not None:
+            last = decode(state.before.public, Step)
+            total = from_ring(last, request.receipt.vector(), state.before.survivors)
+            check_follows(job, last, total, step)
         if run.run not in self._loaded:
             source = self._settings.source(plan.table)
             self._loaded[run.run] = tables.load(source, self._home, job.columns())

@@ -118,21 +118,23 @@ def _sites(_hub: Hub, detail: JobDetail) -> None:
                 "Consented": [site.consented for site in sites],
                 "Reason": [site.reason for site in sites],
                 "Letters, both ways": [size(site.bytes_moved) for site in sites],
-                "Last heard of": [moment(site.changed_at) for site in sites],
+                "Last change": [moment(site.changed_at) for site in sites],
             }
         ),
         hide_index=True,
-        column_config={"Last heard of": st.column_config.DatetimeColumn(format="HH:mm:ss")},
+        column_config={"Last change": st.column_config.DatetimeColumn(format="HH:mm:ss")},
     )
 
 
 def _timeline(_hub: Hub, detail: JobDetail) -> None:
+    """The newest first while the job is open, as told afterwards."""
+    events = detail.timeline[::-1] if detail.view.ended_at is None else detail.timeline
     st.dataframe(
         pd.DataFrame(
             {
-                "At": [moment(event.at) for event in detail.timeline],
-                "Site": [event.site or "hub" for event in detail.timeline],
-                "What": [event.text for event in detail.timeline],
+                "At": [moment(event.at) for event in events],
+                "Site": [event.site or "hub" for event in events],
+                "What": [event.text for event in events],
             }
         ),
         hide_index=True,

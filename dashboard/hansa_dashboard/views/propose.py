@@ -16,9 +16,9 @@ from hansa_dashboard.views.jobs import open_job
 from hansa_dashboard.words import listed, plain, some
 
 EXACT = (
-    "The answer is exact. No noise is added to it, and small counts are not suppressed in this version: a number that "
-    "few rows stand behind may tell something about a person. Masking protects what each site sends, not what the "
-    "answer says."
+    "The totals are exact up to rounding. No noise is added, and small counts are not suppressed in this version: a "
+    "number that few rows stand behind may tell something about a person. Masking protects what each site sends, not "
+    "what the answer says."
 )
 
 

@@ -53,7 +53,7 @@ _LOOKS = {
     "light.textColor": "#16242c",
     "light.borderColor": "#d5dde2",
     "light.sidebar.backgroundColor": "#eaf0f3",
-    "dark.primaryColor": "#3d9dbd",
+    "dark.primaryColor": "#2a7f9e",
     "dark.linkColor": "#6fc3de",
     "dark.backgroundColor": "#10181d",
     "dark.secondaryBackgroundColor": "#1a252c",

@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Db
 
+from hansa.crypto.keys import digest
 from hansa.errors import NotEnoughSites, ProtocolViolation
 from hansa.hub import models
 from hansa.hub.models import Job, Member, Participant
@@ -195,11 +196,16 @@ def _total(db: Db, desk: Desk, job: Job, summed: Summed, now: float) -> None:
     if job.step_bytes is None:
         raise ValueError("a total without a step")
     step, plan = decode(job.step_bytes, Step), load(job.plan, desk.charter)
-    details = {"step": str(job.step), "total": summed.receipt.total.hex(), "locked": summed.receipt.locked.hex()}
+    receipt = summed.receipt
+    details = {
+        "step": str(job.step),
+        "total": digest("sum/total", receipt.total).hex(),
+        "locked": receipt.locked.hex(),
+    }
     record(db, now, "total opened", run=job.run, details=details)
     _mark_leavers(db, job, summed, now)
     outcome = plan.job().advance(step, from_ring(step, summed.vector(), len(summed.survivors)))
-    job.receipt = encode(summed.receipt)
+    job.receipt = encode(receipt)
     if isinstance(outcome, Step):
         job.step += 1
         _ask_for_step(db, desk, job, outcome, summed.active, now)

@@ -1,6 +1,6 @@
 """Secure sum: the hub learns the total of those who stayed, and no single number.
 
-    hub → site   Contribute   step, public state, cohort U1, receipt of the sum before
+    hub → site   Contribute   step, public state, cohort U1, receipt (with the total) of the sum before
     site → hub   Contributed  y = x + PRG(b) ± Σ PRG(h_ij), a sealed letter of shares to each, tags, signature
     hub → site   Lock         survivors U3 ⊆ U1 with every survivor's signed header, the shares sealed to this site
     site → hub   Locked       signature over (sid, U3, headers)
@@ -41,11 +41,28 @@ Share = Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 
 class Receipt(Struct, frozen=True, array_like=True):
-    """What became of a sum: its sid, the locked survivor set, and the digest of the total."""
+    """What became of a sum: its sid, the locked survivor set, and the total (little-endian uint64).
+
+    The next sum's id holds it, so a hub that shows two sites different totals gets masks that don't cancel; and a
+    site that sees the total can tell what step must follow from it.
+    """
 
     sid: Digest
     locked: Digest
-    total: Digest
+    total: bytes
+
+    def vector(self) -> Vector:
+        return np.frombuffer(self.total, dtype="<u8").astype(np.uint64)
+
+
+class Before(Struct, frozen=True, array_like=True):
+    """What a site remembers of the sum before: which it was, what was asked, and who is in it."""
+
+    sid: Digest
+    locked: Digest
+    public: bytes
+    survivors: int
+    size: int  # of the total, in bytes
 
 
 class Contribute(Message, frozen=True, tag="contribute"):
@@ -134,15 +151,15 @@ def _check_survivors(headers: Sequence[SignedHeader], session: Session, sid: byt
 
 
 class Waiting(SiteState, frozen=True, tag="sum-waiting"):
-    """Between sums. `step` is the next that is acceptable; `receipt` holds what the site locked last."""
+    """Between sums. `step` is the next that is acceptable."""
 
     accepts: ClassVar[type[Message]] = Contribute
     paired: Paired
     step: int = 0
-    receipt: tuple[bytes, bytes] | None = None  # sid and lock digest of the sum before
+    before: Before | None = None
 
     def answer(self, request: Contribute, own: Own) -> tuple["Masked", Contributed]:
-        self._check(request)
+        self.check(request)
         if own.vector is None:
             raise ValueError("a contribution needs the site's numbers")
         site, cohort = self.paired.site, request.cohort
@@ -163,7 +180,8 @@ class Waiting(SiteState, frozen=True, tag="sum-waiting"):
         signature = own.key.sign(_HEADER, header.signed())
         header = SignedHeader(site, sid, header.root, header.sealed, tags, signature)
         kept = bundles[roster.index(site)]
-        return Masked(self.paired, request.step, sid, cohort, header, kept), Contributed(header, content, sealed)
+        state = Masked(self.paired, request.step, sid, request.public, len(content), cohort, header, kept)
+        return state, Contributed(header, content, sealed)
 
     def chance(self, request: Contribute) -> Callable[[int], bytes]:
         """This site's own secret bytes for encoding its numbers in this sum (`jobs.base.Flags`), never given twice."""
@@ -171,14 +189,15 @@ class Waiting(SiteState, frozen=True, tag="sum-waiting"):
         info = label("sum/chance") + request.sid(self.paired.session)
         return lambda size: prg.stream(self.paired.seed, info + next(calls).to_bytes(8, "big"), size)
 
-    def _check(self, request: Contribute) -> None:
+    def check(self, request: Contribute) -> None:
+        """What a site asks of a request before it computes anything for it."""
         cohort, session = request.cohort, self.paired.session
-        if request.step < self.step or (request.step > 0) != (request.receipt is not None):
-            raise ProtocolViolation("a step goes back, or its receipt is missing")
-        if self.receipt is not None:
-            shown = request.receipt
-            if shown is None or (shown.sid, shown.locked) != self.receipt:
-                raise ProtocolViolation("the receipt is not of the sum that this site locked")
+        shown, before = request.receipt, self.before
+        if request.step != self.step:
+            raise ProtocolViolation("a step goes back, or leaves one out")
+        known = before and (before.sid, before.locked, before.size)
+        if known != (shown and (shown.sid, shown.locked, len(shown.total))):
+            raise ProtocolViolation("the receipt is not of the sum that this site locked")
         if list(cohort) != sorted(set(cohort)) or not set(cohort) <= set(session.roster):
             raise ProtocolViolation("the cohort is not a sorted part of the roster")
         if self.paired.site not in cohort or len(cohort) < session.floors.survivors:
@@ -207,6 +226,8 @@ class Masked(SiteState, frozen=True, tag="sum-masked"):
     paired: Paired
     step: int
     sid: Digest
+    public: bytes
+    size: int
     cohort: tuple[SiteId, ...]
     header: SignedHeader
     kept: Bundle  # this site's own shares of its own secrets
@@ -231,7 +252,8 @@ class Masked(SiteState, frozen=True, tag="sum-masked"):
                 raise ProtocolViolation(f"'{peer}' shared another number of secrets than the cohort has edges")
         locked = lock_digest(self.sid, request.headers)
         signature = own.key.sign(_LOCK, locked)
-        state = LockedSet(self.paired, self.step, self.sid, self.cohort, tuple(survivors), locked, bundles)
+        before = Before(self.sid, locked, self.public, len(survivors), self.size)
+        state = LockedSet(self.paired, self.step, before, self.cohort, tuple(survivors), bundles)
         return state, Locked(signature)
 
     def _check_tag(self, header: SignedHeader) -> None:
@@ -247,10 +269,9 @@ class LockedSet(SiteState, frozen=True, tag="sum-locked"):
     accepts: ClassVar[type[Message]] = Unmask
     paired: Paired
     step: int
-    sid: Digest
+    locked: Before
     cohort: tuple[SiteId, ...]
     survivors: tuple[SiteId, ...]
-    locked: Digest
     bundles: dict[SiteId, Bundle]
 
     def answer(self, request: Unmask, own: Own) -> tuple[Waiting, Shares]:
@@ -261,35 +282,34 @@ class LockedSet(SiteState, frozen=True, tag="sum-locked"):
         if len(request.signatures) < session.floors.threshold:
             raise ProtocolViolation("fewer signatures than the threshold lock this survivor set")
         for site, signature in request.signatures.items():
-            verify(session.key(site), _LOCK, self.locked, signature)
+            verify(session.key(site), _LOCK, self.locked.locked, signature)
         dropped = [site for site in self.cohort if site not in self.survivors]
         edges = tuple(tuple(self._edge(site, gone) for site in self.survivors) for gone in dropped)
         shares = Shares(tuple(self.bundles[site].own for site in self.survivors), edges)
-        return Waiting(self._ratcheted(), self.step + 1, (self.sid, self.locked)), shares
+        return Waiting(self._ratcheted(), self.step + 1, self.locked), shares
 
     def _edge(self, site: SiteId, gone: SiteId) -> bytes:
         return self.bundles[site].edges[others(self.cohort, site).index(gone)]
 
     def _ratcheted(self) -> Paired:
         """Pair secrets of the survivors and the seed, one way forward; those of the dropped are gone."""
-        old = self.paired
-        pairs = {peer: derive(old.pairs[peer], "sum/ratchet", self.sid) for peer in others(self.survivors, old.site)}
-        return Paired(old.site, old.session, pairs, derive(old.seed, "sum/ratchet", self.sid))
+        old, sid = self.paired, self.locked.sid
+        pairs = {peer: derive(old.pairs[peer], "sum/ratchet", sid) for peer in others(self.survivors, old.site)}
+        return Paired(old.site, old.session, pairs, derive(old.seed, "sum/ratchet", sid))
 
 
 # ---- at the hub ----
 
 
 class Summed(Struct, frozen=True):
-    """The total over the survivors, and the receipt that the next sum must carry."""
+    """The total over the survivors, in the receipt that the next sum must carry."""
 
-    total: bytes  # little-endian uint64
     survivors: tuple[SiteId, ...]
     active: tuple[SiteId, ...]  # the survivors that also answered the last round: the next cohort
     receipt: Receipt
 
     def vector(self) -> Vector:
-        return np.frombuffer(self.total, dtype="<u8").astype(np.uint64)
+        return self.receipt.vector()
 
 
 def begin(
@@ -380,8 +400,8 @@ class AwaitShares(HubState, frozen=True, tag="await-shares"):
                     raise ProtocolViolation("the shares of a dropped edge open another secret than its tag names")
                 mask_edge(total, secret, self.sid, header.site, gone, remove=True)
         content = total.astype("<u8").tobytes()
-        receipt = Receipt(self.sid, self.locked, digest("sum/total", content))
-        return Done(Summed(content, tuple(survivors), tuple(sorted(replies)), receipt))
+        receipt = Receipt(self.sid, self.locked, content)
+        return Done(Summed(tuple(survivors), tuple(sorted(replies)), receipt))
 
     def _open(
         self, replies: Mapping[SiteId, Shares], survivors: int, dropped: int

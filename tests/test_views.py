@@ -1,0 +1,215 @@
+"""The page's rules over a hub's home without its processes: Streamlit's own AppTest, no browser."""
+
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy.orm import Session
+from streamlit.testing.v1 import AppTest
+
+import hansa_dashboard.hub
+from hansa.charter import Charter, Party, Rules, SignedCharter, draft, sign
+from hansa.crypto.keys import HYBRID_SEED_BYTES, SEED_BYTES, HybridKey, SigningKey
+from hansa.hub import actions, models, people, queries, settings
+from hansa.hub.actions import Hub
+from hansa.hub.models import Job, Login, Member, Participant
+from hansa.hub.records import record, tell
+from hansa.jobs.base import Column, Schema
+from hansa.mail import boxes
+from hansa.messages import encode
+from hansa.plan import Question
+from hansa_dashboard import session, words
+
+SITES = ("east", "north", "south", "west")
+NAME, PASSWORD = "ada", "a password that is long"
+HEART = Schema("heart", (Column("age", "number", "years"), Column("sex", "text", "", ("f", "m"))))
+HOSTILE = "south: ![x](http://evil.example/p.png) <img src=x onerror=alert(1)> :red[no] $x$"
+
+
+def keys(seed: int) -> tuple[SigningKey, HybridKey]:
+    return SigningKey(bytes([seed]) * SEED_BYTES), HybridKey(bytes([seed]) * HYBRID_SEED_BYTES)
+
+
+def party(name: str, seed: int) -> Party:
+    signing, sealing = keys(seed)
+    return Party(name, signing.public, sealing.public)
+
+
+def charter() -> tuple[Charter, bytes]:
+    members = [party(site, seed) for seed, site in enumerate(SITES, 1)]
+    made = draft("hearts", party("hub", 9), members, Rules())
+    signatures = tuple(sign(made, keys(seed)[0]) for seed in range(1, len(SITES) + 1))
+    return made, encode(SignedCharter(encode(made), signatures))
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    settings.make_keys(tmp_path, bytes([9]) * SEED_BYTES, bytes([9]) * HYBRID_SEED_BYTES)
+    (tmp_path / "charter").write_bytes(charter()[1])
+    (tmp_path / "hub.toml").write_text(f'database = "sqlite:///{tmp_path}/hub.db"\nprivate = ""\n[mailboxes]\n')
+    hub = Hub(tmp_path)
+    models.Base.metadata.create_all(hub.engine)
+    boxes.Base.metadata.create_all(hub.engine)
+    with Session(hub.engine) as db, db.begin():
+        record(db, 1.0, "charter adopted", details={"charter": charter()[0].digest.hex()})
+        for site in SITES:
+            db.add(Member(site=site, version="0", tables=encode((HEART,)), seen_at=1.0))
+        people.add_person(db, NAME, "east", PASSWORD)
+        people.add_person(db, "ben", "west", PASSWORD)
+    monkeypatch.setenv("HANSA_HOME", str(tmp_path))
+    return hub
+
+
+def signed_in(hub: Hub, name: str = NAME) -> AppTest:
+    page = AppTest.from_file(hansa_dashboard.hub.__file__, default_timeout=30).run()
+    page.text_input[0].input(name)
+    page.text_input[1].input(PASSWORD)
+    page.button[0].click().run()
+    assert not page.exception
+    return page
+
+
+def view(name: str, person: str = NAME, member: str = "east", **query: str) -> AppTest:
+    source = (
+        f"from hansa_dashboard import session\nfrom hansa_dashboard.views import {name}\n"
+        f"{name}.show(session.the_hub(), session.Person({person!r}, {member!r}))\n"
+    )
+    page = AppTest.from_string(source, default_timeout=30)
+    for key, value in query.items():
+        page.query_params[key] = value
+    page.run()
+    assert not page.exception
+    return page
+
+
+def ask(hub: Hub) -> str:
+    return actions.propose(hub, NAME, Question("histogram", "heart", {"column": "age"}))
+
+
+def end(hub: Hub, run: str, status: str, reason: str = "") -> None:
+    with Session(hub.engine) as db, db.begin():
+        job = db.get_one(Job, run)
+        job.status, job.reason, job.ended_at = status, reason, time.time()
+
+
+def test_who_is_not_signed_in_sees_the_form_and_nothing_of_the_hub(hub: Hub) -> None:
+    page = AppTest.from_file(hansa_dashboard.hub.__file__, default_timeout=30).run()
+    assert [field.label for field in page.text_input] == ["Name", "Password"]
+    assert not page.metric
+    assert not page.dataframe
+
+
+def test_a_session_that_was_ended_elsewhere_ends_in_an_open_tab_at_its_next_run(hub: Hub) -> None:
+    page = signed_in(hub)
+    assert page.title[0].value == "Overview"
+    actions.sign_out(hub, page.session_state["token"])
+    page.run()
+    assert [field.label for field in page.text_input] == ["Name", "Password"]
+    assert not page.metric
+    assert "token" not in page.session_state
+
+
+def test_a_wrong_password_is_one_sentence(hub: Hub) -> None:
+    page = AppTest.from_file(hansa_dashboard.hub.__file__, default_timeout=30).run()
+    page.text_input[0].input(NAME)
+    page.text_input[1].input("not the password")
+    page.button[0].click().run()
+    assert [error.value for error in page.error] == ["name or password is wrong"]
+
+
+def test_a_page_that_refreshes_itself_does_not_keep_its_session_alive(hub: Hub) -> None:
+    token, _, _ = actions.sign_in(hub, NAME, PASSWORD)
+    with Session(hub.engine) as db, db.begin():
+        login = db.query(Login).one()
+        login.used_at -= people.IDLE_SECONDS - 60
+        before = login.used_at
+    assert queries.session_holds(hub, token)
+    with Session(hub.reading) as db:
+        assert db.query(Login).one().used_at == before
+    with Session(hub.engine) as db, db.begin():
+        db.query(Login).one().used_at -= 120
+    assert not queries.session_holds(hub, token)
+
+
+@pytest.mark.parametrize("name", ["overview", "propose", "jobs", "consents", "log"])
+def test_every_page_can_be_shown_before_and_after_the_first_job(hub: Hub, name: str) -> None:
+    view(name)
+    ask(hub)
+    view(name)
+
+
+def test_what_a_member_writes_is_shown_as_it_is_and_loads_nothing(hub: Hub) -> None:
+    run = ask(hub)
+    end(hub, run, "refused", HOSTILE)
+    shown = view("job", run=run).warning[0].value
+    assert r"\!\[x\]\(http\:\/\/evil\.example\/p\.png\)" in shown
+    assert r"\<img" in shown
+    assert r"\:red\[no\]" in shown
+    assert r"\$x\$" in shown
+
+
+def test_only_a_person_of_the_proposer_is_offered_to_cancel(hub: Hub) -> None:
+    run = ask(hub)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "still_good", lambda _hub: True)
+        assert [button.label for button in view("job", run=run).button] == ["Cancel this job"]
+        assert not view("job", "ben", "west", run=run).button
+
+
+def test_a_job_that_is_not_there_is_said_not_to_be_there(hub: Hub) -> None:
+    assert view("job", run="0" * 32).info[0].value == "There is no such job at this hub."
+
+
+def test_too_few_participants_are_refused_before_anything_is_sent(hub: Hub) -> None:
+    page = view("propose")
+    page.multiselect[0].set_value(["east", "west"]).run()
+    assert "2 sites take part" in page.error[0].value
+    assert page.button[0].disabled
+    assert queries.jobs(hub) == []
+
+
+def test_before_sending_the_page_says_who_learns_what_and_that_the_answer_is_exact(hub: Hub) -> None:
+    page = view("propose")
+    said = " ".join(part.value for part in page.markdown)
+    assert "no site's numbers, unless more than 1 site colludes with it" in said
+    assert "1 site may drop out" in said
+    assert "No noise is added" in page.warning[0].value
+    assert page.button[0].disabled
+    page.multiselect[1].set_value(["age"]).run()
+    assert not page.button[0].disabled
+
+
+def test_after_a_setup_without_a_site_the_page_claims_what_the_smaller_roster_bears(hub: Hub) -> None:
+    run = ask(hub)
+    with Session(hub.engine) as db, db.begin():
+        for site in SITES:
+            db.get_one(Participant, (run, site)).consent = b"signature"
+        tell(db, 2.0, run, "3 sites agreed on keys")
+        tell(db, 3.0, run, "step 1: bins")
+    end(hub, run, "not enough sites", "2 sites answered and 3 are needed")
+    said = " ".join(part.value for part in view("job", run=run).markdown)
+    assert "unless any site colludes with it" in said
+
+
+def test_the_check_of_the_links_says_what_it_does_not_prove(hub: Hub) -> None:
+    page = view("log")
+    page.button[0].click().run()
+    assert "The links of all 1 entry hold" in page.success[0].value
+    assert any("the hub alone writes this log" in caption.value for caption in page.caption)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "about"),
+    [
+        ({"formula": "ill ~ age", "family": "binomial", "outcome": ""}, "ill ~ age"),
+        ({"formula": "age + sex", "family": "binomial", "outcome": "ill"}, "ill ~ age + sex"),
+    ],
+)
+def test_a_regression_is_named_by_its_whole_formula(parameters: dict[str, str], about: str) -> None:
+    assert words.subject("glm", parameters) == about
+
+
+def test_a_job_is_named_by_its_columns() -> None:
+    assert words.subject("table", {"rows": "sex", "columns": "cp"}) == "sex and cp"
+    assert words.subject("summary", {"columns": ["a", "b", "c", "d", "e"]}) == "a, b, c, d …"
+    assert words.subject("of another house", {}) == ""
