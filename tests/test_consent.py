@@ -130,7 +130,7 @@ def test_settings_that_mean_nothing_are_refused_in_one_sentence(change: dict[str
 
 
 def test_a_folder_that_is_no_home_of_a_site_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="no site.toml"):
+    with pytest.raises(Refused, match=r"no site\.toml"):
         read_settings(tmp_path)
     (tmp_path / "site.toml").write_text("name = ")
     with pytest.raises(Refused, match="not a TOML file"):

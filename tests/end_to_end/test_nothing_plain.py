@@ -37,25 +37,32 @@ REGRESSION: dict[str, Any] = {
     "table": "plant",
     "parameters": {"family": "gaussian", "formula": "amount ~ weight + C(ward)"},
 }
-PREFIX = 6  # bytes by which the search looks; a needle is at least as long
+ANCHOR = 6  # bytes by which the search looks; a needle is at least as long
+PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Needles:
-    """Many byte strings, looked for in one pass over a haystack."""
+    """Many byte strings, looked for in one pass over a haystack: first the six most telling bytes of each."""
 
     def __init__(self) -> None:
-        self._named: dict[bytes, list[tuple[bytes, str]]] = {}
-        self._first = [np.zeros(65_536, dtype=np.bool_) for _ in range(PREFIX // 2)]
-        self.count = 0
+        self._named: dict[int, list[tuple[bytes, int, str]]] = {}
+        self._first = [np.zeros(65_536, dtype=np.bool_) for _ in range(ANCHOR // 2)]
+        self._known: set[tuple[bytes, str]] = set()
+
+    @property
+    def count(self) -> int:
+        return len(self._known)
 
     def add(self, needle: bytes, name: str) -> None:
-        known = self._named.setdefault(needle[:PREFIX], [])
-        if len(needle) < PREFIX or (needle, name) in known:
+        if len(needle) < ANCHOR or (needle, name) in self._known:
             return
-        known.append((needle, name))
-        self.count += 1
+        self._known.add((needle, name))
+        starts = range(min(len(needle), 256) - ANCHOR + 1)
+        at = max(starts, key=lambda start: len(set(needle[start : start + ANCHOR]) - {0, 255}))
+        anchor = needle[at : at + ANCHOR]
+        self._named.setdefault(int.from_bytes(anchor, "big"), []).append((needle, at, name))
         for place, first in enumerate(self._first):
-            first[int.from_bytes(needle[2 * place : 2 * place + 2], "big")] = True
+            first[int.from_bytes(anchor[2 * place : 2 * place + 2], "big")] = True
 
     def add_text(self, text: str, name: str) -> None:
         for encoding in ("utf-8", "utf-16-le", "utf-16-be"):
@@ -84,17 +91,20 @@ class Needles:
 
     def found(self, haystack: bytes) -> set[str]:
         data = np.frombuffer(haystack, dtype=np.uint8)
-        if data.size < PREFIX:
+        if data.size < ANCHOR:
             return set()
         pairs = (data[:-1].astype(np.uint16) << 8) | data[1:]
-        places = np.flatnonzero(self._first[0][pairs[: data.size - PREFIX + 1]])
+        places = np.flatnonzero(self._first[0][pairs[: data.size - ANCHOR + 1]])
         for offset, first in enumerate(self._first[1:], 1):
             places = places[first[pairs[places + 2 * offset]]]
+        words = [pairs[places + 2 * offset].astype(np.int64) for offset in range(ANCHOR // 2)]
+        anchors = (words[0] << 32) | (words[1] << 16) | words[2]
+        known = np.isin(anchors, np.fromiter(self._named, dtype=np.int64))
         return {
             name
-            for place in places.tolist()
-            for needle, name in self._named.get(haystack[place : place + PREFIX], ())
-            if haystack.startswith(needle, place)
+            for place, anchor in zip(places[known].tolist(), anchors[known].tolist(), strict=True)
+            for needle, at, name in self._named[anchor]
+            if place >= at and haystack.startswith(needle, place - at)
         }
 
 
@@ -185,22 +195,26 @@ def files_under(*folders: Path) -> Iterator[Place]:
 
 
 def memory_of(pid: int, name: str) -> Iterator[Place]:
-    """Whatever a process may write to and so may hold, in pieces that overlap."""
+    """Whatever a process may write to, and so may hold: the pages that are there, run by run."""
     maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
-    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+    with (
+        Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory,
+        Path(f"/proc/{pid}/pagemap").open("rb", buffering=0) as pages,
+    ):
         for line in maps:
-            extent, rights, *rest = line.split()
-            if not rights.startswith("rw") or (rest[-1:] and rest[-1] in ("[vvar]", "[vsyscall]")):
+            extent, rights, *_ = line.split()
+            if not rights.startswith("rw"):
                 continue
-            start, end = (int(part, 16) for part in extent.split("-"))
-            for at in range(start, end, 2**24):
+            start, end = (int(part, 16) // PAGE for part in extent.split("-"))
+            pages.seek(8 * start)
+            there = np.frombuffer(pages.read(8 * (end - start)), dtype="<u8") >> np.uint64(62) != 0  # or swapped out
+            edges = np.flatnonzero(np.diff(np.concatenate([[0], there.astype(np.int8), [0]])))
+            for first, last in edges.reshape(-1, 2).tolist():
                 try:
-                    memory.seek(at)
-                    data = memory.read(min(end, at + 2**24 + 1024) - at)
-                except (OSError, OverflowError):  # mapped and not there
+                    memory.seek((start + first) * PAGE)
+                    yield Place(f"memory of {name}", memory.read((last - first) * PAGE))
+                except OSError:  # gone meanwhile
                     continue
-                if data.strip(b"\0"):
-                    yield Place(f"memory of {name}", data)
 
 
 def may_read_memory() -> bool:

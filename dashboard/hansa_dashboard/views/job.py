@@ -1,7 +1,6 @@
 """One job: live while it is open, then its answer with all that a reader must know about it."""
 
 import json
-import re
 from typing import Any
 
 import pandas as pd
@@ -16,8 +15,6 @@ from hansa_dashboard import drawing, session
 from hansa_dashboard.session import Person
 from hansa_dashboard.views.propose import EXACT, hub_learns
 from hansa_dashboard.words import badge, clock, listed, moment, plain, size, subject, title, took
-
-_AGREED = re.compile(r"(\d+) sites agreed on keys")  # as the hub tells it in the timeline
 
 
 def show(hub: Hub, person: Person) -> None:
@@ -162,11 +159,9 @@ def _learned(hub: Hub, detail: JobDetail) -> None:
 
 
 def _corrupt(hub: Hub, detail: JobDetail, fewest: int) -> int:
-    """How many sites may collude with the hub: it depends on how many agreed on keys the last time they did."""
-    agreed = [_AGREED.fullmatch(event.text) for event in detail.timeline if not event.site]
-    counts = [int(found[1]) for found in agreed if found]
+    """How many sites may collude with the hub: it depends on how many agreed on keys."""
     try:
-        return queries.floors(hub, counts[-1] if counts else fewest, detail.minimum_sites).corrupt
+        return queries.floors(hub, detail.agreed or fewest, detail.minimum_sites).corrupt
     except (Refused, NotEnoughSites):
         return 0
 

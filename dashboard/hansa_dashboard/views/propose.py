@@ -131,7 +131,8 @@ def hub_learns(corrupt: int) -> str:
     else:
         unless = f"more than {some(corrupt, 'site')} {'colludes' if corrupt == 1 else 'collude'}"
     return (
-        f"- The hub learns each step's total over those who take part, and no site's numbers, unless {unless} with it."
+        "- The hub, and every site that takes part, learns each step's total over those who are in it. "
+        f"The hub learns no site's numbers, unless {unless} with it."
     )
 
 

@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("ended_at", sa.Float(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("agreed", sa.Integer(), nullable=False),
         sa.Column("step", sa.Integer(), nullable=False),
         sa.Column("step_bytes", sa.LargeBinary(), nullable=True),
         sa.Column("session", sa.LargeBinary(), nullable=True),

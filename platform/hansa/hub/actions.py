@@ -76,6 +76,7 @@ def store_proposal(db: Session, desk: Desk, plan: Plan, person: str, now: float)
         reason="",
         created_at=now,
         attempt=0,
+        agreed=0,
         step=0,
         round=0,
         quorum=0,

@@ -61,6 +61,7 @@ class Job(Base):
     created_at: Mapped[float] = mapped_column(Float, index=True)
     ended_at: Mapped[float | None] = mapped_column(Float)
     attempt: Mapped[int]  # of setup
+    agreed: Mapped[int]  # how many sites agreed on keys; 0 before they did
     step: Mapped[int]  # number of the step being totalled
     step_bytes: Mapped[bytes | None] = mapped_column(LargeBinary)  # the Step, encoded
     session: Mapped[bytes | None] = mapped_column(LargeBinary)

@@ -173,7 +173,8 @@ def _first_step(db: Db, desk: Desk, job: Job, session: Session, now: float) -> N
     plan = load(job.plan, desk.charter)
     job.session, job.receipt, job.status, job.step = encode(session), None, "running", 0
     record(db, now, "setup complete", run=job.run, details={"session": session.id.hex()})
-    tell(db, now, job.run, f"{len(session.roster)} sites agreed on keys")
+    job.agreed = len(session.roster)
+    tell(db, now, job.run, f"{job.agreed} sites agreed on keys")
     step = plan.job().begin(schemas_of(db, session.roster, plan.table), len(session.roster))
     _ask_for_step(db, desk, job, step, session.roster, now)
 
