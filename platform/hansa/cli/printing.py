@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from hansa.cli.answers import out, print_answer, table
+
 if TYPE_CHECKING:
     from hansa.hub.queries import JobDetail, JobView, LogEntry
     from hansa.jobs.base import Schema
 
-out = Console(soft_wrap=False, highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
@@ -63,25 +64,6 @@ class Progress:
         self._live.update(table)
 
 
-def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(title=title, title_justify="left")
-    for place, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if place else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    out.print(table)
-
-
-def _number(value: object) -> str:
-    if isinstance(value, bool) or value is None:
-        return "–" if value is None else str(value).lower()
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_number(item) for item in value) + ")"
-    return str(value)
-
-
 def print_outcome(outcome: dict[str, Any]) -> None:
     """The answer, then who is in it and what it cost."""
     print_answer(outcome["kind"], outcome["answer"])
@@ -95,30 +77,13 @@ def print_outcome(outcome: dict[str, Any]) -> None:
     )
 
 
-def print_answer(kind: str, answer: dict[str, Any]) -> None:
-    """Tables for what is tabular in the answer, by shape; the rest as name and value."""
-    scalars = []
-    for name, value in answer.items():
-        if isinstance(value, dict) and value and all(isinstance(item, dict) for item in value.values()):
-            headings = list(next(iter(value.values())))
-            rows = [[row, *(_number(item.get(heading)) for heading in headings)] for row, item in value.items()]
-            _table(name.replace("_", " "), ["", *(heading.replace("_", " ") for heading in headings)], rows)
-        elif name == "notes":
-            continue
-        else:
-            scalars.append((name.replace("_", " "), value))
-    _table(kind, ["", "value"], [[name, _number(value)] for name, value in scalars])
-    for note in answer.get("notes", ()):
-        out.print(f"  {note}")
-
-
 def _when(at: float) -> str:
     return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def print_jobs(views: "Sequence[JobView]") -> None:
     rows = [[view.run, view.kind, view.table, view.proposer, view.status, _when(view.created_at)] for view in views]
-    _table("jobs", ["run", "kind", "table", "proposer", "status", "asked"], rows)
+    table("jobs", ["run", "kind", "table", "proposer", "status", "asked"], rows)
 
 
 def print_detail(detail: "JobDetail") -> None:
@@ -126,7 +91,7 @@ def print_detail(detail: "JobDetail") -> None:
     out.print(f"{view.kind} over {view.table}, asked by {view.proposer}: {view.status} {view.reason}")
     out.print(f"plan {detail.plan_digest}")
     rows = [[site.site, site.stage, site.reason, str(site.bytes_moved)] for site in detail.sites]
-    _table("sites", ["site", "stage", "reason", "bytes"], rows)
+    table("sites", ["site", "stage", "reason", "bytes"], rows)
     for line in detail.timeline:
         out.print(f"  {_when(line.at)}  {line.site:<16} {line.text}")
     if detail.answer is not None:
@@ -140,13 +105,13 @@ def print_log(entries: "Sequence[LogEntry]") -> None:
         [str(entry.number), _when(entry.at), entry.act, entry.by, entry.run[:8], entry.digest[:16]]
         for entry in reversed(entries)
     ]
-    _table("log", ["number", "at", "act", "by", "run", "digest"], rows)
+    table("log", ["number", "at", "act", "by", "run", "digest"], rows)
 
 
 def print_schema(schema: "Schema") -> None:
     rows = [[column.name, column.type, column.unit, ", ".join(column.categories)] for column in schema.columns]
-    _table(schema.table, ["column", "type", "unit", "categories"], rows)
+    table(schema.table, ["column", "type", "unit", "categories"], rows)
 
 
 def print_acts(acts: Sequence[tuple[float, str, str]]) -> None:
-    _table("acts of this site", ["at", "run", "what"], [[_when(at), run[:8], text] for at, run, text in acts])
+    table("acts of this site", ["at", "run", "what"], [[_when(at), run[:8], text] for at, run, text in acts])

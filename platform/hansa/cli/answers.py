@@ -1,0 +1,113 @@
+"""Answers as tables of text, one layout a kind."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+WIDEST_TABLE = 12  # columns of counts that fit a terminal; more are shown as rows
+
+
+_BAR = "share"
+
+
+def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output."""
+    drawn = Table(title=title, title_justify="left", show_header=any(headings))
+    for place, heading in enumerate(headings):
+        drawn.add_column(heading, justify="right" if place and heading != _BAR else "left", no_wrap=True)
+    for row in rows:
+        drawn.add_row(*row)
+    out.print(drawn, crop=False)
+
+
+def number(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def print_answer(kind: str, answer: Mapping[str, Any]) -> None:
+    """The answer of any kind: as its kind lays it out, or name by name."""
+    _LAYOUTS.get(kind, _plain)(answer)
+    for note in answer.get("notes", ()):
+        out.print(f"  {note}")
+
+
+def _summary(answer: Mapping[str, Any]) -> None:
+    columns: dict[str, dict[str, Any]] = answer["columns"]
+    rows = [
+        [
+            name,
+            str(figures["count"]),
+            str(figures["missing"]),
+            f"{figures['mean']:.12g} ± {figures['mean_precision']:.0e}",
+            f"{figures['variance']:.12g} ± {figures['variance_precision']:.0e}",
+            f"{figures['sd']:.12g}",
+        ]
+        for name, figures in columns.items()
+    ]
+    table("summary (± what fixed point may have rounded)", ["", "count", "missing", "mean", "variance", "sd"], rows)
+    chances = list(next(iter(columns.values()))["quantiles"]) if columns else []
+    brackets = [
+        [name, *(_bracket(figures["quantiles"][chance]) for chance in chances)] for name, figures in columns.items()
+    ]
+    table("quantiles, each within its bracket", ["", *chances], brackets)
+
+
+def _bracket(bracket: Mapping[str, Any]) -> str:
+    return f"{number(bracket['low'])} … {number(bracket['high'])}"
+
+
+def _glm(answer: Mapping[str, Any]) -> None:
+    statistic = "t" if answer["family"] == "gaussian" else "z"
+    rows = [
+        [name, *(number(found[key]) for key in ("estimate", "std_error", "z", "p"))]
+        for name, found in answer["coefficients"].items()
+    ]
+    table(f"{answer['family']}: {answer['formula']}", ["", "estimate", "std. error", statistic, "p"], rows)
+    facts = ("n", "dropped", "df", "deviance", "null_deviance", "aic", "dispersion", "iterations", "precision")
+    table("fit", ["", ""], [[name.replace("_", " "), number(answer[name])] for name in facts])
+
+
+def _histogram(answer: Mapping[str, Any]) -> None:
+    edges, counts = answer["edges"], answer["counts"]
+    longest = max([1, *counts])
+    rows = [["below", str(answer["below"]), ""]]
+    for low, high, count in zip(edges, edges[1:], counts, strict=False):
+        rows.append([f"{number(low)} … {number(high)}", str(count), "█" * round(40 * count / longest)])
+    rows += [["above", str(answer["above"]), ""], ["missing", str(answer["missing"]), ""]]
+    table(f"histogram of {answer['n']} rows", ["", "rows", _BAR], rows)
+
+
+def _counts(answer: Mapping[str, Any]) -> None:
+    names, totals = list(answer["column_names"]), answer["row_totals"]
+    if len(names) > WIDEST_TABLE:
+        cells = [
+            [f"{row} × {column}", str(count)]
+            for row, line in zip(answer["row_names"], answer["counts"], strict=True)
+            for column, count in zip(names, line, strict=True)
+        ]
+        table(f"counts of {answer['n']} rows", ["", "rows"], cells)
+    else:
+        lines = zip(answer["row_names"], answer["counts"], totals, strict=True)
+        rows = [[name, *map(str, line), str(total)] for name, line, total in lines]
+        rows.append(["total", *map(str, answer["column_totals"]), str(answer["n"])])
+        table(f"counts of {answer['n']} rows", ["", *names, "total"], rows)
+    facts = ("missing", "chi_squared", "df", "p")
+    table("test", ["", ""], [[name.replace("_", " "), number(answer[name])] for name in facts])
+
+
+def _plain(answer: Mapping[str, Any]) -> None:
+    table("answer", ["", ""], [[name.replace("_", " "), str(value)] for name, value in answer.items()])
+
+
+_LAYOUTS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
+    "summary": _summary,
+    "glm": _glm,
+    "histogram": _histogram,
+    "table": _counts,
+}
