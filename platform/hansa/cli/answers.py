@@ -65,12 +65,12 @@ def _bracket(bracket: Mapping[str, Any]) -> str:
 def _glm(answer: Mapping[str, Any]) -> None:
     statistic = "t" if answer["family"] == "gaussian" else "z"
     rows = [
-        [name, *(number(found[key]) for key in ("estimate", "std_error", "z", "p"))]
+        [name, f"{found['estimate']:.9g}", f"{found['std_error']:.9g}", number(found["z"]), number(found["p"])]
         for name, found in answer["coefficients"].items()
     ]
     table(f"{answer['family']}: {answer['formula']}", ["", "estimate", "std. error", statistic, "p"], rows)
     facts = ("n", "dropped", "df", "deviance", "null_deviance", "aic", "dispersion", "iterations", "precision")
-    table("fit", ["", ""], [[name.replace("_", " "), number(answer[name])] for name in facts])
+    table("fit", ["", ""], [[name.replace("_", " "), f"{answer[name]:.9g}"] for name in facts])
 
 
 def _histogram(answer: Mapping[str, Any]) -> None:
