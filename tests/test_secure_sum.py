@@ -873,6 +873,13 @@ def test_both_ends_of_an_edge_go_forward_alike() -> None:
     assert len({secret for mine in pairs.values() for secret in mine.values()}) == 6
 
 
+def test_the_secret_of_an_edge_in_one_sum_is_worth_nothing_in_another_or_on_another_edge() -> None:
+    pair, sums = bytes(range(32)), [bytes([number]) * 32 for number in range(4)]
+    edges = {(sid, *ends): edge_secret(pair, sid, *ends) for sid in sums for ends in itertools.combinations(FOUR, 2)}
+    assert len(set(edges.values())) == len(edges) == 4 * 6
+    assert all(edge_secret(pair, sid, two, one) == secret for (sid, one, two), secret in edges.items())
+
+
 def test_runs_with_one_seed_agree_on_what_chance_of_the_library_does_not_touch() -> None:
     one, two = (Parties(FOUR, "seed") for _ in range(2))
     assert [encode(offer) for offer in offers_of(one)[1].values()] == [

@@ -15,6 +15,7 @@ Home = Annotated[
 ]
 As = Annotated[str, typer.Option("--as", help="The person who asks.")]
 DEFAULT_PERSON = "analyst"
+OVERDUE_SECONDS = 15.0  # after a round's deadline, by which a hub that runs has closed it
 
 
 def open_hub(home: Path | None) -> Any:
@@ -108,6 +109,8 @@ def follow(hub: Any, run_id: str, started: float) -> dict[str, Any]:
             progress.show(detail)
             if detail.view.status not in models.OPEN:
                 break
+            if detail.deadline is not None and time.time() > detail.deadline + OVERDUE_SECONDS:
+                raise Refused("the hub does not work: a round that was due is still open; is it running?")
             time.sleep(0.05)
     size, head = queries.log_head(hub)
     return {
