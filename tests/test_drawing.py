@@ -11,7 +11,7 @@ import pytest
 from hansa.errors import ProtocolViolation
 from hansa.jobs import EXAMPLES, decode_answer, encode_answer
 from hansa.jobs.base import Answer
-from hansa.jobs.fitting import Coefficient, GlmAnswer
+from hansa.jobs.regression.fitting import Coefficient, GlmAnswer
 from hansa.jobs.table import TableAnswer
 from hansa_dashboard import drawing
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hansa.errors import Refused
-from hansa.jobs import design, formula
 from hansa.jobs.example import mixed_table
+from hansa.jobs.regression import design, formula
 
 CATEGORIES = {"C(c)": ("1", "2", "3"), "h": ("north", "south"), "factor(c)": ("1", "2", "3")}
 

@@ -10,8 +10,8 @@ from hansa.errors import Refused
 from hansa.jobs import base
 from hansa.jobs.base import Answer, Step, Table
 from hansa.jobs.example import mixed_table, numbers_table
-from hansa.jobs.fitting import GlmAnswer
 from hansa.jobs.glm import Glm
+from hansa.jobs.regression.fitting import GlmAnswer
 from tests.real_rows import HOSPITALS, Chance, ask, ask_while_leaving, dealt, hospitals, joined, read, read_json, split
 
 Family = Literal["gaussian", "binomial", "poisson"]

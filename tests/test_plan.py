@@ -160,6 +160,7 @@ def test_only_a_member_proposes() -> None:
         pytest.param({"minimum_sites": 5000}, id="a floor that no plan can have"),
         pytest.param({"sites": ("a", "a", "b", "c")}, id="a site twice"),
         pytest.param({"table": "x" * 65}, id="a table's name too long"),
+        pytest.param({"parameters": {"columns": [f"{n}" * 1100 for n in range(64)]}}, id="parameters too long"),
     ],
 )
 def test_whatever_is_made_is_loaded_again(change: dict[str, Any]) -> None:

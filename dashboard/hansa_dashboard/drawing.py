@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from hansa.errors import ProtocolViolation
 from hansa.jobs.base import Answer
-from hansa.jobs.fitting import GlmAnswer
 from hansa.jobs.histogram import HistogramAnswer
+from hansa.jobs.regression.fitting import GlmAnswer
 from hansa.jobs.summary import Figures, SummaryAnswer
 from hansa.jobs.table import TableAnswer
 

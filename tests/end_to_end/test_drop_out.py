@@ -12,7 +12,7 @@ from hansa import jobs
 from hansa.hub import queries
 from hansa.hub.queries import JobDetail
 from hansa.jobs import base
-from hansa.jobs.fitting import GlmAnswer
+from hansa.jobs.regression.fitting import GlmAnswer
 from tests.end_to_end.consortium import HOSPITALS, REGRESSION, Consortium
 from tests.real_rows import HOSPITALS as NAMES
 from tests.real_rows import Chance, split

@@ -1,22 +1,15 @@
 """What may be asked. One file a kind; `KINDS` is the catalogue.
 
-| file          | what it holds                                                                        |
-|---------------|--------------------------------------------------------------------------------------|
-| base.py       | the shape of a job: begin, encode, advance; blocks, steps, totals, tables            |
-| magnitude.py  | how large numbers are, found without seeing them                                     |
-| levels.py     | the categories of a column, declared or found                                        |
-| example.py    | the tiny tables of the examples                                                      |
-| brackets.py   | quantiles, known to lie in an interval that holds ten rows                           |
-| summary.py    | `summary`: count, mean, variance, brackets of quantiles                              |
-| histogram.py  | `histogram`: counts in intervals                                                     |
-| table.py      | `table`: counts of categories, one or two columns, chi-squared                       |
-| glm.py        | `glm`: linear, logistic and Poisson regression                                       |
-| formula.py    | Wilkinson's formulas, read without evaluating anything in them                       |
-| design.py     | the design matrix that a formula and its categories mean                             |
-| family.py     | what the three families total, and their deviances                                   |
-| scaling.py    | the passes before the iterations: categories, magnitudes, means, spreads             |
-| fitting.py    | the iterations, and the answer                                                       |
-| scoring.py    | Newton's step, its standard errors, and which column depends on which                |
+    base.py          the shape of a job: begin, encode, advance; blocks, steps, totals, tables
+    summary.py       `summary`: count, mean, variance, brackets of quantiles
+    histogram.py     `histogram`: counts in intervals
+    table.py         `table`: counts of categories, one or two columns, chi-squared
+    glm.py           `glm`: linear, logistic and Poisson regression; regression/ is what it is made of
+    magnitude.py     how large numbers are, found without seeing them
+    levels.py        the categories of a column, declared or found
+    brackets.py      quantiles between two bounds
+    verification.py  whether a step follows from the total before it
+    example.py       the tiny tables of the examples
 
 A new kind is a file with a `Job`, an `Answer` and an `EXAMPLE`, and its module in `_MODULES`.
 """

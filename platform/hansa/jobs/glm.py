@@ -13,14 +13,15 @@ from msgspec import Meta, Struct, field
 
 from hansa import messages
 from hansa.errors import ProtocolViolation, Refused
-from hansa.jobs import design, fitting, formula, levels, scaling
+from hansa.jobs import levels
 from hansa.jobs.base import Contribution, Example, Job, Schema, Step, Table, Total, encode_state, fit
 from hansa.jobs.example import mixed_table
-from hansa.jobs.family import Family
-from hansa.jobs.fitting import Coefficient, GlmAnswer, Iteration, Question
-from hansa.jobs.formula import Formula
 from hansa.jobs.levels import Levels
-from hansa.jobs.scaling import Magnitudes, Means, Open, Spreads
+from hansa.jobs.regression import design, fitting, formula, scaling
+from hansa.jobs.regression.family import Family
+from hansa.jobs.regression.fitting import Coefficient, GlmAnswer, Iteration, Question
+from hansa.jobs.regression.formula import Formula
+from hansa.jobs.regression.scaling import Magnitudes, Means, Open, Spreads
 
 _LARGEST_EXPONENT = 200
 

@@ -14,11 +14,12 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from hansa.errors import ProtocolViolation, Refused
-from hansa.jobs import design, levels, magnitude
+from hansa.jobs import levels, magnitude
 from hansa.jobs.base import Array, Contribution, Flags, Reals, Table, Total, reals
-from hansa.jobs.family import Family
-from hansa.jobs.formula import Factor, Formula
 from hansa.jobs.levels import Known
+from hansa.jobs.regression import design
+from hansa.jobs.regression.family import Family
+from hansa.jobs.regression.formula import Factor, Formula
 
 CONSTANT = 40  # a column that varies by less than 2^-40 of its size is constant
 

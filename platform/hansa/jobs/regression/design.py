@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hansa.errors import Refused
-from hansa.jobs import formula, levels
+from hansa.jobs import levels
 from hansa.jobs.base import Array, Schema, Table
-from hansa.jobs.formula import Factor, Formula
+from hansa.jobs.regression import formula
+from hansa.jobs.regression.formula import Factor, Formula
 
 INTERCEPT = "(Intercept)"
 MOST_COLUMNS = 64

@@ -13,14 +13,14 @@ import numpy as np
 from msgspec import Struct
 
 from hansa.errors import ProtocolViolation, Refused
-from hansa.jobs import design, family, scaling, scoring
 from hansa.jobs.base import Answer, Array, Contribution, Flags, Reals, Step, Table, Total, reals
-from hansa.jobs.family import Family
-from hansa.jobs.formula import Formula
 from hansa.jobs.levels import Known
 from hansa.jobs.magnitude import MAX_ROWS
-from hansa.jobs.scaling import Scale
-from hansa.jobs.scoring import Newton
+from hansa.jobs.regression import design, family, scaling, scoring
+from hansa.jobs.regression.family import Family
+from hansa.jobs.regression.formula import Formula
+from hansa.jobs.regression.scaling import Scale
+from hansa.jobs.regression.scoring import Newton
 
 SETTLED = 1e-18
 _STILL = 1e-6  # of the largest coefficient: what the last step may move at most
