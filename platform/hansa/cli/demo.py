@@ -2,7 +2,6 @@
 
 import secrets
 import socket
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -52,10 +51,7 @@ def demo(
             if once:
                 return
             typer.echo("The hub, four sites and the page are up. Ctrl-C stops them all.")
-            while True:
-                threading.Event().wait(1)
-                for ended in running.family.ended():
-                    typer.echo(f"{ended} has ended; the others go on")
+            running.family.stay(typer.echo)
     except KeyboardInterrupt:
         typer.echo("stopped")
     finally:

@@ -49,8 +49,6 @@ def run(
 @app.command()
 def up(file: File, home: Home = None) -> None:
     """Start what the file names and keep it running until Ctrl-C."""
-    import threading
-
     from hansa.cli import consortium as consortia
     from hansa.cli.printing import status
 
@@ -68,10 +66,7 @@ def up(file: File, home: Home = None) -> None:
             typer.echo("  ask:   hansa job run PLAN.toml --wait")
             typer.echo(f"  page:  hansa dashboard --home {root / 'hub'}   (name {DEFAULT_PERSON}, password {password})")
             typer.echo("Ctrl-C stops it.")
-            while True:
-                threading.Event().wait(1)
-                for name in running.family.ended():
-                    typer.echo(f"{name} has ended; the others go on")
+            running.family.stay(typer.echo)
     except KeyboardInterrupt:
         typer.echo("stopped")
     finally:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -89,7 +89,6 @@ class Family:
 
     def __init__(self) -> None:
         self.children: list[Child] = []
-        self._reported: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -106,11 +105,15 @@ class Family:
         self.children.append(child)
         return child
 
-    def ended(self) -> list[str]:
-        """The names of those that ended by themselves since this was last asked."""
-        gone = [child.name for child in self.children if not child.alive() and child.name not in self._reported]
-        self._reported.update(gone)
-        return gone
+    def stay(self, tell: Callable[[str], None]) -> None:
+        """Until Ctrl-C; says once of each child that has ended by itself that it has."""
+        reported: set[str] = set()
+        while True:
+            threading.Event().wait(1)
+            for child in self.children:
+                if not child.alive() and child.name not in reported:
+                    reported.add(child.name)
+                    tell(f"{child.name} has ended ({child.last_line()}); the others go on")
 
     def check(self) -> None:
         for child in self.children:
