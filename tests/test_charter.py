@@ -104,7 +104,6 @@ def test_a_member_has_a_site_name(name: str) -> None:
         draft("hospitals", PARTIES["hub"], [*MEMBERS, replace(PARTIES["d"], id=name)], Rules())
 
 
-@pytest.mark.xfail(strict=True, reason="charter.load does not ask again what charter.draft asked")
 @pytest.mark.parametrize(
     "members",
     [

@@ -477,7 +477,6 @@ def logged(hub: Engine) -> Engine:
         "INSERT INTO audit_entry (number, entry, digest) VALUES (1, x'00', x'00')",
         pytest.param(
             "INSERT OR REPLACE INTO audit_entry (number, entry, digest) VALUES (1, x'00', x'00')",
-            marks=pytest.mark.xfail(strict=True, reason="SQLite fires no DELETE trigger for REPLACE"),
         ),
     ],
 )

@@ -612,7 +612,6 @@ def test_the_hub_begins_no_sum_below_the_floor() -> None:
         parties.begin(session, cohort=("a", "b"))
 
 
-@pytest.mark.xfail(raises=KeyError, strict=True, reason="Waiting.answer looks the pair secret up without a check")
 def test_a_cohort_that_brings_back_a_site_that_left_is_refused() -> None:
     parties, session = agreed(4)
     summed = parties.total(session, hooks=Hooks(silent(Contribute, "d")))

@@ -190,7 +190,6 @@ def test_one_row_more_or_less_leaves_the_schema_as_it_is(bench: Bench) -> None:
     assert encode(bench.schema(bench.csv(b"a,b\n1,x\n2,y\n3,z\n"))) == first
 
 
-@pytest.mark.xfail(strict=True, reason="tables._file takes the first row of a file without a header for names")
 def test_a_file_without_a_header_is_refused_because_its_first_row_would_be_shown(bench: Bench) -> None:
     with pytest.raises(Refused):
         bench.schema(bench.csv(b"61.5,f,770077\n40,m,880088\n"))
@@ -236,23 +235,16 @@ def test_a_file_that_is_not_there_is_refused(bench: Bench, path: str) -> None:
         bench.schema(TableSource("rows", path=path))
 
 
-@pytest.mark.xfail(strict=True, reason="polars renames the second of two equal names, so tables._read never sees them")
 def test_a_csv_file_with_a_column_name_twice_is_refused(bench: Bench) -> None:
     with pytest.raises(Refused, match="twice"):
         bench.schema(bench.csv(b"age,age\n1,2\n"))
 
 
-@pytest.mark.xfail(
-    raises=pl.exceptions.DuplicateError, strict=True, reason="tables._query builds its frame outside of its try"
-)
 def test_a_query_with_a_column_name_twice_is_refused(bench: Bench) -> None:
     with pytest.raises(Refused, match="twice"):
         bench.schema(bench.sql("CREATE TABLE rows (a); INSERT INTO rows VALUES (1)", "SELECT a, a FROM rows"))
 
 
-@pytest.mark.xfail(
-    raises=pl.exceptions.PolarsError, strict=True, reason="tables._values casts what polars can't write as text"
-)
 @pytest.mark.parametrize(
     "values",
     [

@@ -71,19 +71,29 @@ class SignedCharter(Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 def draft(consortium: str, hub: Party, members: list[Party], rules: Rules) -> Charter:
     """The first charter; refuses names and keys that stand twice and consortia too small for any secret."""
-    names = [member.id for member in members]
+    ordered = tuple(sorted(members, key=lambda member: member.id))
+    charter = Charter(consortium, 1, hub, ordered, rules)
+    check(charter)
+    return charter
+
+
+def check(charter: Charter) -> None:
+    """What every charter must be, whoever drafted it."""
+    names = [member.id for member in charter.members]
     for name in names:
         if not is_site_id(name):
             raise Refused(f"'{name}' is no site name: small letters, digits and hyphens, at most 32, not 'hub'")
-    if len(set(names)) != len(names) or len({member.signing for member in [hub, *members]}) != len(names) + 1:
-        raise Refused("two members share a name or a key")
-    if len(members) < 3:
+    parties = [charter.hub, *charter.members]
+    for keys in ({party.signing for party in parties}, {party.sealing for party in parties}, set(names) | {HUB}):
+        if len(keys) != len(parties):
+            raise Refused("two members share a name or a key")
+    if names != sorted(names) or charter.hub.id != HUB:
+        raise Refused("the charter does not name the hub, and then its members in order")
+    if len(names) < 3:
         raise Refused(
-            f"the consortium '{consortium}' has {len(members)} members: with fewer than three, "
+            f"the consortium '{charter.consortium}' has {len(names)} members: with fewer than three, "
             "a total tells each member the others' numbers"
         )
-    ordered = tuple(sorted(members, key=lambda member: member.id))
-    return Charter(consortium, 1, hub, ordered, rules)
 
 
 def sign(charter: Charter, key: SigningKey) -> bytes:
@@ -98,6 +108,10 @@ def load(data: bytes) -> Charter:
         raise ProtocolViolation("the charter is not signed by every member")
     for member, signature in zip(charter.members, signed.signatures, strict=True):
         verify(member.signing, _PURPOSE, signed.charter, signature)
+    try:
+        check(charter)
+    except Refused as refusal:
+        raise ProtocolViolation(f"the charter is malformed: {refusal}") from refusal
     return charter
 
 

@@ -97,7 +97,7 @@ def _pad(payload: bytes) -> bytes:
 
 def _unpad(body: bytes) -> bytes:
     length = int.from_bytes(body[:4], "big")
-    if len(body) < _SMALLEST or length > len(body) - 4 or any(body[4 + length :]):
+    if len(body) < _SMALLEST or len(body) & (len(body) - 1) or length > len(body) - 4 or any(body[4 + length :]):
         raise ProtocolViolation("a letter's padding is malformed")
     return body[4 : 4 + length]
 

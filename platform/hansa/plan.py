@@ -53,8 +53,11 @@ def load(data: bytes, charter: Charter) -> Plan:
     plan = decode(data, Plan)
     if plan.charter != charter.digest:
         raise ProtocolViolation("the plan is of another charter")
-    for site in (plan.proposer, *plan.sites):
-        charter.member(site)
+    names = {member.id for member in charter.members}
+    if plan.proposer not in names or not set(plan.sites) <= names:
+        raise ProtocolViolation("the plan names a site that is not on the charter")
+    if plan.minimum_sites < charter.rules.minimum_sites:
+        raise ProtocolViolation("the plan asks for fewer sites than the charter's rules")
     if list(plan.sites) != sorted(set(plan.sites)):
         raise ProtocolViolation("the plan's sites are not sorted, each once")
     return plan
@@ -130,4 +133,8 @@ def make(question: Question, charter: Charter, run: RunId, proposer: SiteId, hol
     minimum = max(question.minimum_sites, charter.rules.minimum_sites)
     raw = msgspec.to_builtins(job)
     parameters = msgspec.json.encode({name: raw[name] for name in raw if name != "kind"}, order="deterministic")
-    return Plan(1, run, charter.digest, proposer, question.table, sites, "masked", minimum, question.kind, parameters)
+    plan = Plan(1, run, charter.digest, proposer, question.table, sites, "masked", minimum, question.kind, parameters)
+    try:
+        return load(encode(plan), charter)  # what a site would not take is not asked
+    except ProtocolViolation as violation:
+        raise Refused(f"this question is no plan: {violation}") from violation

@@ -177,6 +177,9 @@ class Consortium:
 
     def __exit__(self, *_: object) -> None:
         for by_hand in self._by_hand:
+            if by_hand.process.poll() is None:
+                by_hand.process.terminate()
+        for by_hand in self._by_hand:
             by_hand.stop()
         self._up.stop()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from hansa import charter
+from hansa.errors import Refused
 from hansa.mail.boxes import Desk
 from hansa.mail.database import migrate, open_engine
 from hansa.mail.post import BROKER_ERRORS, LETTER_TASK, ToHub, letter_of, run_worker, worker_app
@@ -21,7 +22,7 @@ from hansa.mail.rules import site_prefix
 from hansa.messages import HUB
 from hansa_site.settings import read_settings
 from hansa_site.site import Site
-from hansa_site.vault import read_keys
+from hansa_site.vault import card, read_keys
 
 log = logging.getLogger("hansa.site")
 IDLE_SECONDS = 0.5
@@ -31,7 +32,10 @@ def run_site(home: Path) -> None:
     """Runs until SIGTERM or SIGINT. `home` holds site.toml, the charter and the keys."""
     settings = read_settings(home)
     signing, sealing = read_keys(home)
-    desk = Desk(settings.name, charter.load((home / "charter").read_bytes()), signing, sealing)
+    agreed = charter.load((home / "charter").read_bytes())
+    if agreed.member(settings.name) != card(home, settings.name):
+        raise Refused(f"the charter in {home} names other keys for '{settings.name}' than this site holds")
+    desk = Desk(settings.name, agreed, signing, sealing)
     engine = open_engine(settings.database)
     migrate(engine, "site")
     reading = open_engine(settings.database, reading=True)

@@ -4,6 +4,8 @@ CSV and Parquet through Polars, anything else through an SQLAlchemy URL and a qu
 declared categories and units; categories are never read from the rows.
 """
 
+import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from hansa.errors import Refused
 from hansa.jobs.base import Column, Schema, Table
 from hansa_site.settings import TableSource
 
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 MISSING = ["", "NA", "N/A", "?", "NaN", "nan", "null", "NULL", "."]
 
 
@@ -41,6 +44,8 @@ def load(source: TableSource, base: Path, names: tuple[str, ...]) -> Table:
 
 def _column(source: TableSource, name: str, type_: pl.DataType) -> Column:
     number = type_.is_numeric() or type_ in (pl.Boolean, pl.Null)
+    if not number and type_ not in (pl.String, pl.Categorical, pl.Enum, pl.Date, pl.Datetime, pl.Time):
+        raise Refused(f"column '{name}' of table '{source.name}' holds neither numbers nor text")
     return Column(name, "number" if number else "text", source.units.get(name, ""), source.categories.get(name, ()))
 
 
@@ -52,8 +57,6 @@ def _values(series: pl.Series, column: Column) -> "np.ndarray[tuple[int], np.dty
 
 def _read(source: TableSource, base: Path, names: tuple[str, ...] | None) -> pl.DataFrame:
     frame = _query(source) if source.url else _file(source, base)
-    if len(set(frame.columns)) != len(frame.columns):
-        raise Refused(f"table '{source.name}' has a column name twice")
     for name in names or ():
         if name not in frame.columns:
             raise Refused(f"table '{source.name}' has no column '{name}'")
@@ -70,8 +73,10 @@ def _file(source: TableSource, base: Path) -> pl.DataFrame:
         with path.open("rb") as file:
             if b"\0" in file.read(65_536):
                 raise Refused(f"table '{source.name}': {source.path} is not a CSV file (it holds binary data)")
+        with path.open(encoding="utf-8", newline="") as lines:
+            _check_names(source, next(csv.reader(lines), []))
         return pl.read_csv(path, infer_schema_length=None, null_values=MISSING)
-    except (pl.exceptions.PolarsError, UnicodeDecodeError, OSError) as error:
+    except (pl.exceptions.PolarsError, UnicodeDecodeError, csv.Error, OSError) as error:
         what = "Parquet" if path.suffix.lower() in (".parquet", ".pq") else "CSV"
         raise Refused(f"table '{source.name}': {source.path} is not a {what} file that can be read") from error
 
@@ -83,6 +88,17 @@ def _query(source: TableSource) -> pl.DataFrame:
             result = connection.execute(text(source.query))
             names, rows = list(result.keys()), [tuple(row) for row in result]
         engine.dispose()
-    except (SQLAlchemyError, ImportError) as error:
+        _check_names(source, names)
+        return pl.DataFrame(rows, schema=names, orient="row", infer_schema_length=None)
+    except (SQLAlchemyError, ImportError, pl.exceptions.PolarsError, TypeError) as error:
         raise Refused(f"table '{source.name}': its query can't be run ({type(error).__name__})") from error
-    return pl.DataFrame(rows, schema=names, orient="row", infer_schema_length=None)
+
+
+def _check_names(source: TableSource, names: list[str]) -> None:
+    """Column names are shown to everybody: a first line that may be a row is not taken for names."""
+    for name in names:
+        bare = name.strip()
+        if _NUMBER.fullmatch(bare) or (bare and bare in MISSING):  # R writes its row names under an empty one
+            raise Refused(f"table '{source.name}': its first line holds no column names, as a header would")
+    if len(set(names)) != len(names):
+        raise Refused(f"table '{source.name}' has a column name twice")

@@ -9,6 +9,12 @@ _SQLITE = """
 CREATE TRIGGER audit_entry_no_{verb} BEFORE {verb} ON audit_entry
 BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END
 """
+# INSERT OR REPLACE deletes without firing a DELETE trigger.
+_SQLITE_INSERT = """
+CREATE TRIGGER audit_entry_no_replace BEFORE INSERT ON audit_entry
+WHEN EXISTS (SELECT 1 FROM audit_entry WHERE number >= NEW.number OR digest = NEW.digest)
+BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END
+"""
 _POSTGRES = (
     """
 CREATE FUNCTION audit_entry_refuse() RETURNS trigger LANGUAGE plpgsql AS
@@ -25,6 +31,7 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
         for verb in ("update", "delete"):
             op.execute(_SQLITE.format(verb=verb))
+        op.execute(_SQLITE_INSERT)
     else:
         for statement in _POSTGRES:
             op.execute(statement)
@@ -32,7 +39,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
-        for verb in ("update", "delete"):
+        for verb in ("update", "delete", "replace"):
             op.execute(f"DROP TRIGGER audit_entry_no_{verb}")
     else:
         op.execute("DROP TRIGGER audit_entry_append_only ON audit_entry")

@@ -67,7 +67,10 @@ def check_links(rows: Iterable[tuple[bytes, bytes]]) -> tuple[int, bytes]:
     """(size, head) of entries in order, each with the digest kept beside it; ProtocolViolation names the first bad."""
     size, head = 0, GENESIS
     for data, kept in rows:
-        entry = decode(data, Entry)
+        try:
+            entry = decode(data, Entry)
+        except ProtocolViolation as violation:
+            raise ProtocolViolation(f"entry {size} of the log is no entry: {violation}") from violation
         if entry.number != size or entry.previous != head or entry_digest(data) != kept:
             raise ProtocolViolation(f"entry {size} of the log does not follow from the one before it")
         size, head = size + 1, kept

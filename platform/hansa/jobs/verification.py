@@ -22,6 +22,8 @@ def check_follows(job: Job, before: Step, total: Total, asked: Step) -> None:
         due = job.advance(before, total)
     except NotEnoughSites as error:
         raise Refused(str(error)) from error
+    except (ValueError, ArithmeticError) as error:  # a total that no rows could have made
+        raise ProtocolViolation("the last total is not one that this job could have") from error
     if not isinstance(due, Step):
         raise ProtocolViolation("the job has its answer, and yet another step is asked")
     if (due.name, len(due.blocks)) != (asked.name, len(asked.blocks)):
@@ -38,7 +40,10 @@ def check_follows(job: Job, before: Step, total: Total, asked: Step) -> None:
 
 
 def _plain(state: bytes) -> Any:
-    return msgspec.msgpack.decode(state) if state else None
+    try:
+        return msgspec.msgpack.decode(state) if state else None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtocolViolation("the public state is malformed") from error
 
 
 def _close(one: Any, other: Any) -> bool:

@@ -8,7 +8,7 @@ cohort's order subtracts what the earlier adds.
 from collections.abc import Sequence
 
 from hansa.crypto import prg, shamir
-from hansa.crypto.keys import derive, label, tag
+from hansa.crypto.keys import derive, digest, label, tag
 from hansa.errors import ProtocolViolation
 from hansa.messages import SiteId
 from hansa.protocols.base import Vector
@@ -27,6 +27,11 @@ def edge_secret(pair: bytes, sid: bytes, site: SiteId, other: SiteId) -> bytes:
 
 def edge_tag(edge: bytes, sid: bytes) -> bytes:
     return tag(edge, "sum/tag", sid)
+
+
+def self_commitment(own: bytes, sid: bytes) -> bytes:
+    """Hides b, a uniform field element, and binds the site to it."""
+    return digest("sum/self commitment", sid, own)
 
 
 def _mask_info(role: str, sid: bytes, sender: SiteId, receiver: SiteId) -> bytes:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, count
 from typing import Annotated, ClassVar
 
+import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
@@ -32,7 +33,17 @@ from hansa.errors import NotEnoughSites, ProtocolViolation
 from hansa.messages import Digest, Signature, SiteId, decode, encode
 from hansa.protocols.base import Ask, Done, HubState, Message, Own, SiteState, Vector
 from hansa.protocols.key_setup import Paired, Session
-from hansa.protocols.masks import edge_secret, edge_tag, mask_edge, mask_self, open_all, others, seal_key, split_all
+from hansa.protocols.masks import (
+    edge_secret,
+    edge_tag,
+    mask_edge,
+    mask_self,
+    open_all,
+    others,
+    seal_key,
+    self_commitment,
+    split_all,
+)
 
 CHUNK_BYTES = 2**23  # 2^20 elements: a leaf of the Merkle root in the header
 _HEADER, _LOCK = "sum/header", "sum/lock"
@@ -83,12 +94,13 @@ class SignedHeader(Message, frozen=True, tag="header"):
     site: SiteId
     sid: Digest
     root: Digest  # RFC 6962 root over the chunks of y
+    commitment: Digest  # to b, so that false shares of it are found when it is opened
     sealed: Digest  # over the sealed letters in cohort order
     tags: tuple[Tag, ...]  # one per other site of the cohort, in cohort order
     signature: Signature
 
     def signed(self) -> bytes:
-        return encode((self.site, self.sid, self.root, self.sealed, self.tags))
+        return encode((self.site, self.sid, self.root, self.commitment, self.sealed, self.tags))
 
 
 class Contributed(Message, frozen=True, tag="contributed"):
@@ -176,9 +188,9 @@ class Waiting(SiteState, frozen=True, tag="sum-waiting"):
         sealed = tuple(self._seal(sid, peer, bundles[roster.index(peer)]) for peer in peers)
         content = masked.astype("<u8").tobytes()
         tags = tuple(edge_tag(edge, sid) for edge in edges.values())
-        header = SignedHeader(site, sid, _root(content), digest("sum/sealed", *sealed), tags, bytes(64))
-        signature = own.key.sign(_HEADER, header.signed())
-        header = SignedHeader(site, sid, header.root, header.sealed, tags, signature)
+        commitment, letters = self_commitment(self_mask, sid), digest("sum/sealed", *sealed)
+        header = SignedHeader(site, sid, _root(content), commitment, letters, tags, bytes(64))
+        header = msgspec.structs.replace(header, signature=own.key.sign(_HEADER, header.signed()))
         kept = bundles[roster.index(site)]
         state = Masked(self.paired, request.step, sid, request.public, len(content), cohort, header, kept)
         return state, Contributed(header, content, sealed)
@@ -200,6 +212,8 @@ class Waiting(SiteState, frozen=True, tag="sum-waiting"):
             raise ProtocolViolation("the receipt is not of the sum that this site locked")
         if list(cohort) != sorted(set(cohort)) or not set(cohort) <= set(session.roster):
             raise ProtocolViolation("the cohort is not a sorted part of the roster")
+        if not set(others(cohort, self.paired.site)) <= set(self.paired.pairs):
+            raise ProtocolViolation("the cohort brings back a site that has left")
         if self.paired.site not in cohort or len(cohort) < session.floors.survivors:
             raise ProtocolViolation("the cohort leaves out the site that is asked, or is below the floor")
 
@@ -391,8 +405,10 @@ class AwaitShares(HubState, frozen=True, tag="await-shares"):
         dropped = [site for site in self.cohort if site not in survivors]
         own, edges = self._open(replies, len(survivors), len(dropped))
         total = np.frombuffer(self.masked, dtype="<u8").astype(np.uint64)
-        for site, secret in zip(survivors, own, strict=True):
-            mask_self(total, secret, self.sid, site, remove=True)
+        for header, secret in zip(self.headers, own, strict=True):
+            if self_commitment(secret, self.sid) != header.commitment:
+                raise ProtocolViolation(f"the shares of the mask of '{header.site}' open another than it committed to")
+            mask_self(total, secret, self.sid, header.site, remove=True)
         for gone, row in zip(dropped, edges, strict=True):
             for header, secret in zip(self.headers, row, strict=True):
                 expected = header.tags[others(self.cohort, header.site).index(gone)]
