@@ -835,6 +835,16 @@ def test_a_wrong_share_of_a_dropped_edge_is_found_by_its_tag_even_at_the_thresho
         close(ask, {**replies, "b": with_share(replies["b"], place, shamir.encode(5))})
 
 
+@pytest.mark.parametrize("place", range(3))
+def test_a_wrong_share_of_an_own_mask_is_found_by_its_commitment_even_at_the_threshold(place: int) -> None:
+    parties, session = agreed(4)
+    ask = at_unmask(parties, session, "d")
+    replies = parties.ask(ask)
+    assert len(replies) == session.floors.threshold
+    with pytest.raises(ProtocolViolation, match="than it committed to"):
+        close(ask, {**replies, "b": with_share(replies["b"], place, shamir.encode(5))})
+
+
 # What is left of a step
 
 
