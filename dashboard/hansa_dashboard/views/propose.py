@@ -108,10 +108,7 @@ def _consequences(hub: Hub, question: Question, job: Job | None) -> bool:
     st.markdown(hub_learns(floors.corrupt))
     learns = type(job).learns if job is not None else KINDS[question.kind].learns
     st.markdown(f"- Beyond the answer, the totals of this kind tell **{plain(learns)}**.")
-    st.markdown(
-        "- Everybody who can sign in at this hub sees the answer. The sites see what each step asks, which is made "
-        "from the totals before it."
-    )
+    st.markdown("- Everybody who can sign in at this hub sees the answer.")
     st.subheader("Drop-outs")
     borne = count - floors.survivors
     st.markdown(
