@@ -94,7 +94,7 @@ def test_fewer_than_three_members_are_no_consortium(size: int) -> None:
     ],
 )
 def test_two_members_never_share_a_name_or_a_key(members: list[Party]) -> None:
-    with pytest.raises(Refused, match="share a name or a key"):
+    with pytest.raises(Refused, match=r"share a key|are named 'a'"):
         draft("hospitals", PARTIES["hub"], members, Rules())
 
 

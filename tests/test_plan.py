@@ -9,13 +9,24 @@ from msgspec.structs import replace
 from hansa.charter import Rules
 from hansa.errors import ProtocolViolation, Refused
 from hansa.jobs import EXAMPLES
+from hansa.jobs.base import Column, Schema
 from hansa.messages import encode
 from hansa.plan import Plan, Question, load, make, question_from, read_question
 from tests.test_charter import CHARTER, SITES
 
 RUN = "0123456789abcdef" * 2
 QUESTION = Question("summary", "patients", {"columns": ["age"]})
-PLAN = make(QUESTION, CHARTER, RUN, "a", SITES)
+NAMES = ("age", "x", "ill", "ward", "weight", "sex", "arm", "result", "outcome", "group")
+
+
+def having(sites: tuple[str, ...], kind: str = "") -> dict[str, Schema]:
+    """The table at these sites: the kind's own example, or some columns of numbers."""
+    if kind:
+        return dict.fromkeys(sites, next(iter(EXAMPLES[kind].tables.values())).schema)
+    return dict.fromkeys(sites, Schema("patients", tuple(Column(name, "number") for name in NAMES)))
+
+
+PLAN = make(QUESTION, CHARTER, RUN, "a", having(SITES))
 TEXT = """
 kind = "summary"
 table = "patients"
@@ -36,13 +47,13 @@ def test_a_plan_comes_back_from_its_bytes() -> None:
 def test_every_kind_goes_through_a_plan_unchanged(kind: str) -> None:
     job = EXAMPLES[kind].job
     parameters = {name: value for name, value in msgspec.to_builtins(job).items() if name != "kind"}
-    plan = make(Question(kind, "patients", parameters), CHARTER, RUN, "a", SITES)
+    plan = make(Question(kind, "patients", parameters), CHARTER, RUN, "a", having(SITES, kind))
     assert load(encode(plan), CHARTER).job() == job
 
 
 def test_sites_stand_in_order_whatever_order_they_were_named_in() -> None:
     asked = replace(QUESTION, sites=("c", "a", "b"))
-    assert make(asked, CHARTER, RUN, "a", SITES).sites == ("a", "b", "c")
+    assert make(asked, CHARTER, RUN, "a", having(SITES)).sites == ("a", "b", "c")
 
 
 def test_one_question_has_one_digest_whatever_the_order_of_its_parameters() -> None:
@@ -51,7 +62,10 @@ def test_one_question_has_one_digest_whatever_the_order_of_its_parameters() -> N
     example = msgspec.to_builtins(EXAMPLES["glm"].job)
     parameters = {name: example[name] for name in example if name != "kind"}
     turned = dict(reversed(parameters.items()))
-    plans = [make(Question("glm", "patients", given), CHARTER, RUN, "a", SITES) for given in (parameters, turned)]
+    plans = [
+        make(Question("glm", "patients", given), CHARTER, RUN, "a", having(SITES, "glm"))
+        for given in (parameters, turned)
+    ]
     assert plans[0].digest == plans[1].digest
 
 
@@ -121,8 +135,9 @@ def test_bytes_that_are_no_plan_are_a_violation() -> None:
 
 def test_a_plan_never_asks_for_fewer_sites_than_the_charter() -> None:
     strict = replace(CHARTER, rules=Rules(minimum_sites=4))
-    assert make(QUESTION, strict, RUN, "a", SITES).minimum_sites == 4
-    assert make(replace(QUESTION, minimum_sites=5), strict, RUN, "a", SITES).minimum_sites == 5
+    assert make(QUESTION, strict, RUN, "a", having(SITES)).minimum_sites == 4
+    with pytest.raises(Refused, match="4 sites are named and at least 5 must take part"):
+        make(replace(QUESTION, minimum_sites=5), strict, RUN, "a", having(SITES))
 
 
 @pytest.mark.parametrize(
@@ -139,17 +154,17 @@ def test_a_plan_never_asks_for_fewer_sites_than_the_charter() -> None:
 )
 def test_a_question_that_can_be_no_plan_is_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(Refused, match=words):
-        make(replace(QUESTION, **change), CHARTER, RUN, "a", ("a", "b", "c"))
+        make(replace(QUESTION, **change), CHARTER, RUN, "a", having(("a", "b", "c")))
 
 
 def test_a_question_about_a_table_that_nobody_has_is_refused() -> None:
     with pytest.raises(Refused, match="no member has a table"):
-        make(QUESTION, CHARTER, RUN, "a", ())
+        make(QUESTION, CHARTER, RUN, "a", {})
 
 
 def test_only_a_member_proposes() -> None:
     with pytest.raises(Refused, match="not a member"):
-        make(QUESTION, CHARTER, RUN, "z", SITES)
+        make(QUESTION, CHARTER, RUN, "z", having(SITES))
 
 
 @pytest.mark.parametrize(
@@ -163,7 +178,7 @@ def test_only_a_member_proposes() -> None:
 )
 def test_whatever_is_made_is_loaded_again(change: dict[str, Any]) -> None:
     try:
-        plan = make(replace(QUESTION, **change), CHARTER, RUN, "a", SITES)
+        plan = make(replace(QUESTION, **change), CHARTER, RUN, "a", having(SITES))
     except Refused:
         return
     assert load(encode(plan), CHARTER) == plan

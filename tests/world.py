@@ -23,6 +23,7 @@ from hansa.hub.actions import store_proposal
 from hansa.hub.coordinator import Coordinator
 from hansa.hub.gateway import Door
 from hansa.hub.models import Job, Participant
+from hansa.jobs.base import Column, Schema
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Outbox
 from hansa.mail.database import migrate, open_engine
@@ -152,7 +153,8 @@ class World:
         """Asks for the summary of everybody's number; gives the run."""
         run = f"{self.chance.getrandbits(128):032x}"
         question = Question("summary", "numbers", {"columns": ["x"]}, sites, minimum_sites=minimum_sites)
-        plan = make(question, self.charter, run, self.names[0], tuple(self.names))
+        schema = Schema("numbers", (Column("x", "number"),))
+        plan = make(question, self.charter, run, self.names[0], dict.fromkeys(self.names, schema))
         with Session(self.engines[HUB]) as db, db.begin():
             store_proposal(db, self.desks[HUB], plan, PERSON, self.now)
         return run

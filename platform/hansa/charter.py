@@ -4,6 +4,7 @@ Deterministic bytes, signed by every member it names. A site acts only on a char
 signature among all the others; nothing is trusted on first use.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -80,18 +81,25 @@ def draft(consortium: str, hub: Party, members: list[Party], rules: Rules) -> Ch
 def check(charter: Charter) -> None:
     """What every charter must be, whoever drafted it."""
     names = [member.id for member in charter.members]
-    for name in names:
-        if not is_site_id(name):
-            raise Refused(f"'{name}' is no site name: small letters, digits and hyphens, at most 32, not 'hub'")
+    check_names(charter.consortium, names)
     parties = [charter.hub, *charter.members]
     for keys in ({party.signing for party in parties}, {party.sealing for party in parties}, set(names) | {HUB}):
         if len(keys) != len(parties):
-            raise Refused("two members share a name or a key")
+            raise Refused("two members share a key")
     if names != sorted(names) or charter.hub.id != HUB:
         raise Refused("the charter does not name the hub, and then its members in order")
+
+
+def check_names(consortium: str, names: Sequence[str]) -> None:
+    """Refuses names that no site may have, one name twice, and consortia too small for any secret."""
+    for name in names:
+        if not is_site_id(name):
+            raise Refused(f"'{name}' is no site name: small letters, digits and hyphens, at most 32, not 'hub'")
+        if names.count(name) > 1:
+            raise Refused(f"two sites are named '{name}'")
     if len(names) < 3:
         raise Refused(
-            f"the consortium '{charter.consortium}' has {len(names)} members: with fewer than three, "
+            f"the consortium '{consortium}' has {len(names)} members: with fewer than three, "
             "a total tells each member the others' numbers"
         )
 
@@ -117,12 +125,11 @@ def load(data: bytes) -> Charter:
 
 def rules_from(table: dict[str, object]) -> Rules:
     """Rules from the `[rules]` of a consortium file."""
-    unknown = set(table) - {"minimum_sites", "corrupt", "round_seconds"}
-    if unknown:
-        raise Refused(f"[rules] knows no '{sorted(unknown)[0]}': minimum_sites, corrupt, round_seconds")
-    defaults = Rules()
-    values = {name: getattr(defaults, name) for name in Rules.__struct_fields__} | table
-    try:
-        return msgspec.convert([values[name] for name in Rules.__struct_fields__], Rules)
-    except msgspec.ValidationError as error:
-        raise Refused(f"[rules]: {error}") from error
+    limits = {"minimum_sites": (3, 1000), "corrupt": (-1, 1000), "round_seconds": (1, 7 * 86_400)}
+    for name, value in table.items():
+        if name not in limits:
+            raise Refused(f"[rules] knows no '{name}': {', '.join(limits)}")
+        least, most = limits[name]
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise Refused(f"[rules]: '{name}' is not a whole number from {least} to {most}")
+    return msgspec.structs.replace(Rules(), **table)

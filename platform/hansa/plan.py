@@ -1,7 +1,7 @@
 """The plan: the exact bytes of a question. Its digest is what members sign."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -10,7 +10,7 @@ from hansa.charter import Charter
 from hansa.crypto.keys import digest
 from hansa.errors import ProtocolViolation, Refused
 from hansa.jobs import parse
-from hansa.jobs.base import Job
+from hansa.jobs.base import Job, Schema
 from hansa.messages import Digest, RunId, SiteId, decode, encode
 
 SIGNED_BY_PROPOSER, SIGNED_BY_MEMBER = "plan/proposal", "plan/consent"
@@ -115,25 +115,50 @@ def question_from(table: Mapping[str, Any], where: str) -> Question:
     )
 
 
-def make(question: Question, charter: Charter, run: RunId, proposer: SiteId, holders: tuple[SiteId, ...]) -> Plan:
-    """The plan of `question`; `holders` are the members that have its table."""
-    import msgspec
+class Resolved(Struct, frozen=True):
+    """A question over the members that can answer it."""
 
+    job: Job
+    sites: tuple[SiteId, ...]
+    minimum: int
+
+
+def resolve(question: Question, members: Sequence[SiteId], schemas: Mapping[SiteId, Schema], floor: int) -> Resolved:
+    """What `question` means where `schemas` are those of its table; refuses in one sentence what can't be asked."""
     job = parse(question.kind, question.parameters)
     if question.protection != "masked":
         raise Refused(f"protection '{question.protection}' is not known; 'masked' is")
-    if not holders:
+    for site in question.sites:
+        if site not in members:
+            raise Refused(f"'{site}' is not a member of the consortium")
+    if not schemas:
         raise Refused(f"no member has a table '{question.table}'")
-    sites = tuple(sorted(question.sites)) or tuple(sorted(holders))
+    sites = tuple(sorted(question.sites or schemas))
     for site in sites:
-        charter.member(site)
-        if site not in holders:
+        if site not in schemas:
             raise Refused(f"'{site}' has no table '{question.table}', or has not been seen yet")
-    charter.member(proposer)
-    minimum = max(question.minimum_sites, charter.rules.minimum_sites)
-    raw = msgspec.to_builtins(job)
+        try:
+            job.check(schemas[site])
+        except Refused as refusal:
+            raise Refused(f"{site}: {refusal}") from refusal
+    minimum = max(question.minimum_sites, floor)
+    if len(sites) < minimum:
+        raise Refused(f"{len(sites)} sites are named and at least {minimum} must take part")
+    return Resolved(job, sites, minimum)
+
+
+def make(question: Question, charter: Charter, run: RunId, proposer: SiteId, schemas: Mapping[SiteId, Schema]) -> Plan:
+    """The plan of `question`; `schemas` are those of its table, by member."""
+    import msgspec
+
+    members = [member.id for member in charter.members]
+    if proposer not in members:
+        raise Refused(f"'{proposer}' is not a member of the consortium")
+    found = resolve(question, members, schemas, charter.rules.minimum_sites)
+    raw = msgspec.to_builtins(found.job)
     parameters = msgspec.json.encode({name: raw[name] for name in raw if name != "kind"}, order="deterministic")
-    plan = Plan(1, run, charter.digest, proposer, question.table, sites, "masked", minimum, question.kind, parameters)
+    kind, table = question.kind, question.table
+    plan = Plan(1, run, charter.digest, proposer, table, found.sites, "masked", found.minimum, kind, parameters)
     try:
         return load(encode(plan), charter)  # what a site would not take is not asked
     except ProtocolViolation as violation:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.consortium import HOSPITALS, REGRESSION, Consortium, Said, run_once, toml
+from tests.end_to_end.consortium import HOSPITALS, Consortium, Said, run_once, toml
 
 pytestmark = pytest.mark.processes
 
@@ -196,38 +196,56 @@ def test_one_row_in_all_is_too_few_and_is_said_so(tmp_path: Path, simulate: bool
     assert said.answer["status"] == "refused"
 
 
-def test_a_consortium_of_two_a_name_that_stands_twice_and_unknown_keys_are_refused(tmp_path: Path) -> None:
-    plan = write_plan(tmp_path)
-    for file, words in (
-        (write_three(tmp_path, names=("a", "b")), ("2 members", "three")),
-        (write_three(tmp_path, names=("a", "b", "b")), ("two sites share a name",)),
-        (write_three(tmp_path, names=("a", "b", "Big Hospital")), ("Big Hospital", "site name")),
-        (write_three(tmp_path, names=("a", "b", "hub")), ("hub", "site name")),
-        (write_three(tmp_path, more='colour = "red"\n'), ("consortium.toml", "colour")),
-        (write_three(tmp_path, more="rules = { colour = 3 }\n"), ("rules", "colour")),
-        (write_three(tmp_path, more='rules = { round_seconds = "long" }\n'), ("rules", "round_seconds")),
-        (write_three(tmp_path, more="rules = { minimum_sites = 1 }\n"), ("rules", "minimum_sites")),
-        (write_three(tmp_path, more="what is this"), ("consortium.toml", "line 3")),
-        (tmp_path / "nowhere.toml", ("no file", "nowhere.toml")),
-    ):
-        for simulate in ([], ["--simulate"]):
-            said = run_once(tmp_path, file, plan, *simulate)
-            assert_one_sentence(said, *words)
-            assert said.answer == {}
+CONSORTIA: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "two sites": ({"names": ("a", "b")}, ("2 members", "three")),
+    "a name twice": ({"names": ("a", "b", "b")}, ("two sites are named 'b'",)),
+    "no name for a site": ({"names": ("a", "b", "Big Hospital")}, ("Big Hospital", "site name")),
+    "the hub's name": ({"names": ("a", "b", "hub")}, ("hub", "site name")),
+    "unknown key": ({"more": 'colour = "red"\n'}, ("consortium.toml", "colour")),
+    "unknown rule": ({"more": "rules = { colour = 3 }\n"}, ("rules", "colour")),
+    "text for a number": ({"more": 'rules = { round_seconds = "long" }\n'}, ("rules", "round_seconds")),
+    "a floor too low": ({"more": "rules = { minimum_sites = 1 }\n"}, ("rules", "minimum_sites")),
+    "no TOML": ({"more": "what is this"}, ("consortium.toml", "line 3")),
+}
 
 
-def test_a_simulated_question_is_refused_in_the_same_words(consortium: Consortium, tmp_path: Path) -> None:
-    said = run_once(tmp_path, HOSPITALS, REGRESSION.with_name("nowhere.toml"), "--simulate")
-    assert_one_sentence(said, "no file", "nowhere.toml")
-    for name in (
-        "unknown column",
-        "no member",
-        "minimum too large",
-        "two sites only",
-        "unknown table",
-        "no protection",
-    ):
-        plan, words = QUESTIONS[name]
-        file = tmp_path / "plan.toml"
-        file.write_text("".join(f"{key} = {toml(value)}\n" for key, value in plan.items()))
-        assert_one_sentence(run_once(tmp_path, consortium.folder / "consortium.toml", file, "--simulate"), *words)
+@pytest.mark.parametrize(("name", "simulate"), [("two sites", True), *((name, False) for name in CONSORTIA)])
+def test_a_consortium_that_can_t_be_is_refused_before_anything_is_started(
+    tmp_path: Path, name: str, simulate: bool
+) -> None:
+    how, words = CONSORTIA[name]
+    file = write_three(tmp_path, **how)
+    said = run_once(tmp_path, file, write_plan(tmp_path), *(["--simulate"] if simulate else []))
+    assert_one_sentence(said, *words)
+    assert said.answer == {}
+
+
+def test_a_consortium_s_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert_one_sentence(run_once(tmp_path, tmp_path / "nowhere.toml", write_plan(tmp_path)), "no file", "nowhere.toml")
+
+
+def test_a_column_that_one_site_never_filled_in_is_missing_there_and_no_text(tmp_path: Path) -> None:
+    file = write_three(tmp_path, b"y,age\n1,NA\n0,\n1,NA\n")
+    said = run_once(tmp_path, file, write_plan(tmp_path), "--simulate")
+    assert said.code == 0, said.err
+    assert said.answer["answer"]["columns"]["age"]["count"] == 60
+    assert said.answer["answer"]["columns"]["age"]["missing"] == 3
+
+
+SIMULATED = (
+    "unknown column",
+    "unknown kind",
+    "unknown table",
+    "no member",
+    "minimum too large",
+    "two sites only",
+    "no protection",
+)
+
+
+@pytest.mark.parametrize("name", SIMULATED)
+def test_a_simulated_question_is_refused_in_the_same_words(consortium: Consortium, tmp_path: Path, name: str) -> None:
+    plan, words = QUESTIONS[name]
+    file = tmp_path / "plan.toml"
+    file.write_text("".join(f"{key} = {toml(value)}\n" for key, value in plan.items()))
+    assert_one_sentence(run_once(tmp_path, consortium.folder / "consortium.toml", file, "--simulate"), *words)

@@ -83,7 +83,8 @@ class Needles:
         """Every way to write a float64 that has digits enough to be told from chance."""
         if len(repr(abs(value)).strip("0.")) >= 7:
             for text in {repr(value), f"{value:.2f}", f"{value:.6f}", f"{value:.10g}", f"{value:e}", f"{value:.17g}"}:
-                self.add(text.encode(), f"{name} as text")
+                if len(text) >= 9:  # a shorter one is also a date or a version, somewhere
+                    self.add(text.encode(), f"{name} as text")
         for order in "<>":
             packed = struct.pack(f"{order}d", value)
             if len(set(packed) - {0, 255}) >= 4:

@@ -26,6 +26,7 @@ from hansa_site.vault import card, read_keys
 
 log = logging.getLogger("hansa.site")
 IDLE_SECONDS = 0.5
+STOP_SECONDS = 2.0  # for a thread in the middle of something; what it doesn't finish is done at the next start
 
 
 def run_site(home: Path) -> None:
@@ -60,14 +61,20 @@ def run_site(home: Path) -> None:
                 way.reset()  # the hub sends its letter again, and is acked then
 
     worker = threading.Thread(target=_work, args=(site, work, bell, stop), name="work", daemon=True)
-    for thread in (worker, Poster(engine, reading, {HUB: way}, bell, stop)):
+    threads = (worker, Poster(engine, reading, {HUB: way}, bell, stop))
+    for thread in threads:
         thread.start()
     (home / "ready").write_text("ready\n", encoding="utf-8")
     try:
         run_worker(app)
     finally:
         stop.set()
+        work.set()
         (home / "ready").unlink(missing_ok=True)
+        for thread in threads:
+            thread.join(STOP_SECONDS)
+        for opened in (engine, reading):
+            opened.dispose()
 
 
 def _work(site: Site, work: threading.Event, bell: threading.Event, stop: threading.Event) -> None:

@@ -26,7 +26,7 @@ def schema(source: TableSource, base: Path) -> Schema:
     frame = _read(source, base, None)
     if not frame.height:
         raise Refused(f"table '{source.name}' has no rows")
-    columns = tuple(_column(source, name, frame.schema[name]) for name in frame.columns)
+    columns = tuple(_column(source, frame[name]) for name in frame.columns)
     declared = set(source.categories) | set(source.units)
     unknown = sorted(declared - set(frame.columns))
     if unknown:
@@ -37,13 +37,16 @@ def schema(source: TableSource, base: Path) -> Schema:
 def load(source: TableSource, base: Path, names: tuple[str, ...]) -> Table:
     """The rows of `names`, as `jobs.base.Table` wants them."""
     frame = _read(source, base, names)
-    columns = tuple(_column(source, name, frame.schema[name]) for name in frame.columns)
+    columns = tuple(_column(source, frame[name]) for name in frame.columns)
     values = {column.name: _values(frame[column.name], column) for column in columns}
     return Table(Schema(source.name, columns), frame.height, values)
 
 
-def _column(source: TableSource, name: str, type_: pl.DataType) -> Column:
+def _column(source: TableSource, series: pl.Series) -> Column:
+    """A column that nobody filled in is one of numbers, unless its categories are declared: a file can't tell."""
+    name, type_ = series.name, series.dtype
     number = type_.is_numeric() or type_ in (pl.Boolean, pl.Null)
+    number = number or (series.null_count() == len(series) and name not in source.categories)
     if not number and type_ not in (pl.String, pl.Categorical, pl.Enum, pl.Date, pl.Datetime, pl.Time):
         raise Refused(f"column '{name}' of table '{source.name}' holds neither numbers nor text")
     return Column(name, "number" if number else "text", source.units.get(name, ""), source.categories.get(name, ()))

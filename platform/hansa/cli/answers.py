@@ -1,5 +1,6 @@
 """Answers as tables of text, one layout a kind."""
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -30,6 +31,16 @@ def number(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def within(value: float, bound: float) -> str:
+    """A value and the bound on its error, the bound rounded up and the value to the digits that it warrants."""
+    if not bound:
+        return f"{value:.17g}"
+    exponent = math.floor(math.log10(bound))
+    leading = math.ceil(bound / 10.0**exponent * (1 - 1e-12))
+    size = math.floor(math.log10(abs(value))) if value else exponent
+    return f"{value:.{min(max(size - exponent + 1, 1), 17)}g} ± {leading}e{exponent:+03d}"
+
+
 def print_answer(kind: str, answer: Mapping[str, Any]) -> None:
     """The answer of any kind: as its kind lays it out, or name by name."""
     _LAYOUTS.get(kind, _plain)(answer)
@@ -44,8 +55,8 @@ def _summary(answer: Mapping[str, Any]) -> None:
             name,
             str(figures["count"]),
             str(figures["missing"]),
-            f"{figures['mean']:.12g} ± {figures['mean_precision']:.0e}",
-            f"{figures['variance']:.12g} ± {figures['variance_precision']:.0e}",
+            within(figures["mean"], figures["mean_precision"]),
+            within(figures["variance"], figures["variance_precision"]),
             f"{figures['sd']:.12g}",
         ]
         for name, figures in columns.items()
@@ -59,7 +70,10 @@ def _summary(answer: Mapping[str, Any]) -> None:
 
 
 def _bracket(bracket: Mapping[str, Any]) -> str:
-    return f"{number(bracket['low'])} … {number(bracket['high'])}"
+    """Both ends with the digits that tell them apart."""
+    low, high = bracket["low"], bracket["high"]
+    digits = next((some for some in range(6, 18) if f"{low:.{some}g}" != f"{high:.{some}g}"), 17)
+    return f"{low:.{digits}g} … {high:.{digits}g}"
 
 
 def _glm(answer: Mapping[str, Any]) -> None:

@@ -62,9 +62,10 @@ def read_consortium(path: Path) -> Consortium:
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise Refused(f"{path}: {error}") from error
     charters.rules_from(found.rules)
-    names = [entry.name for entry in found.site]
-    if len(set(names)) != len(names):
-        raise Refused(f"{path}: two sites share a name")
+    try:
+        charters.check_names(found.name, [entry.name for entry in found.site])
+    except Refused as refusal:
+        raise Refused(f"{path}: {refusal}") from refusal
     sites = tuple(_absolute(entry, path.resolve().parent) for entry in found.site)
     return Consortium(found.name, sites, found.rules, found.database, found.private)
 

@@ -6,31 +6,23 @@ from typing import Any
 
 import msgspec
 
-from hansa import jobs, simulator
+from hansa import simulator
 from hansa.charter import Rules
 from hansa.cli.consortium import Consortium
 from hansa.errors import NotEnoughSites, Refused
-from hansa.plan import Question
+from hansa.plan import Question, resolve
 from hansa_site.tables import load, schema
 
 
 def simulate_question(consortium: Consortium, question: Question, rules: Rules) -> dict[str, Any]:
     """What OUT holds, without seconds and audit: nothing is signed and nothing is logged."""
-    job = jobs.parse(question.kind, question.parameters)
     sources = {
         entry.name: source for entry in consortium.site for source in entry.table if source.name == question.table
     }
-    sites = question.sites or tuple(sorted(sources))
-    tables = {}
-    for site in sites:
-        if site not in sources:
-            raise Refused(f"'{site}' has no table '{question.table}'")
-        try:
-            job.check(schema(sources[site], Path()))
-        except Refused as refusal:
-            raise Refused(f"{site}: {refusal}") from refusal
-        tables[site] = load(sources[site], Path(), job.columns())
-    minimum = max(rules.minimum_sites, question.minimum_sites)
+    schemas = {site: schema(source, Path()) for site, source in sources.items()}
+    asked = resolve(question, [entry.name for entry in consortium.site], schemas, rules.minimum_sites)
+    job, minimum = asked.job, asked.minimum
+    tables = {site: load(sources[site], Path(), job.columns()) for site in asked.sites}
     outcome: dict[str, Any] = {"kind": question.kind, "answer": {}, "participants": [], "remarks": [], "reason": ""}
     try:
         found = simulator.simulate(job, tables, secrets.token_bytes, corrupt=rules.corrupt, minimum=minimum)

@@ -41,29 +41,16 @@ def propose(hub: Hub, person: str, question: Question) -> str:
             raise Refused(f"no person '{person}' is known at this hub")
         if question.proposer not in ("", row.member):
             raise Refused(f"'{person}' asks in the name of '{row.member}', not of '{question.proposer}'")
-        holders = tuple(sorted(site for site, names in _tables(db).items() if question.table in names))
-        plan = make(question, hub.desk.charter, run, row.member, holders)
-        _check(db, plan)
+        plan = make(question, hub.desk.charter, run, row.member, _schemas(db, question.table))
         store_proposal(db, hub.desk, plan, person, now)
     return run
 
 
-def _tables(db: Session) -> dict[str, set[str]]:
+def _schemas(db: Session, table: str) -> dict[str, Schema]:
+    """Of every member that has the table, as its site last declared it."""
     rows = db.scalars(select(Member)).all()
-    return {row.site: {schema.table for schema in decode(row.tables, tuple[Schema, ...])} for row in rows}
-
-
-def _check(db: Session, plan: Plan) -> None:
-    """The question against every participant's schema, and the floors against their number."""
-    job = plan.job()
-    for site in plan.sites:
-        for schema in rounds.schemas_of(db, (site,), plan.table):
-            try:
-                job.check(schema)
-            except Refused as refusal:
-                raise Refused(f"{site}: {refusal}") from refusal
-    if len(plan.sites) < plan.minimum_sites:
-        raise Refused(f"{len(plan.sites)} sites are named and at least {plan.minimum_sites} must take part")
+    declared = {row.site: decode(row.tables, tuple[Schema, ...]) for row in rows}
+    return {site: schema for site, found in declared.items() for schema in found if schema.table == table}
 
 
 def store_proposal(db: Session, desk: Desk, plan: Plan, person: str, now: float) -> None:

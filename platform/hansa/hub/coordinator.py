@@ -11,7 +11,7 @@ Time is an argument; keys are the desk's. Chance is drawn by HPKE alone.
 import logging
 from collections.abc import Callable
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
 from hansa.crypto.keys import verify
@@ -34,10 +34,14 @@ class Coordinator:
         self._engine, self._reading, self._desk = engine, reading, desk
 
     def adopt(self, now: float) -> None:
+        """At the start of a process. Rounds that ran out while no hub ran get their time again: their replies may
+        wait in the mailboxes, and their requests in the outbox."""
         with Session(self._engine) as db, db.begin():
             if db.scalar(select(models.AuditEntry).limit(1)) is None:
                 charter = self._desk.charter
                 record(db, now, "charter adopted", details={"charter": charter.digest.hex()})
+            again = now + self._desk.charter.rules.round_seconds
+            db.execute(update(Job).where(Job.status.in_(models.OPEN), Job.deadline < again).values(deadline=again))
 
     def turn(self, run: RunId, now: float) -> None:
         """A crash between the two transactions is made up for at the round's deadline."""

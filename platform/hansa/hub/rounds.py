@@ -105,6 +105,8 @@ def _open_setup(db: Db, desk: Desk, job: Job, parts: Sequence[Participant], now:
     if not parts and refusals:
         end(db, desk, job, models.REFUSED, refusals[0], now)
         return
+    if not parts:
+        raise NotEnoughSites("no site answered in time")
     if job.attempt >= MAX_SETUPS:
         raise NotEnoughSites(f"the sites did not agree on keys in {MAX_SETUPS} attempts")
     keys = desk.charter.signing_keys(tuple(part.site for part in parts))

@@ -52,7 +52,7 @@ class Floors(Struct, frozen=True, array_like=True):
         """`corrupt` −1 stands for ⌊(n−1)/3⌋. Refuses rosters for which no floor can be met."""
         if sites > MAX_SITES:
             raise Refused(f"a job takes at most {MAX_SITES} sites; {sites} are named")
-        tolerated = (sites - 1) // 3 if corrupt < 0 else corrupt
+        tolerated = max(sites - 1, 0) // 3 if corrupt < 0 else corrupt
         threshold = (sites + tolerated) // 2 + 1
         survivors = max(threshold, 3, tolerated + 2, minimum)
         if survivors > sites:
