@@ -15,9 +15,11 @@ LEAF_PREFIX: Final = b"\x00"
 NODE_PREFIX: Final = b"\x01"
 
 
-def leaf(entry: bytes) -> bytes:
-    """The digest of an entry: SHA-256(0x00 ‖ entry)."""
-    return sha256(LEAF_PREFIX + entry).digest()
+def leaf(entry: bytes | memoryview) -> bytes:
+    """The digest of an entry: SHA-256(0x00 ‖ entry). A large entry is read where it lies."""
+    state = sha256(LEAF_PREFIX)
+    state.update(entry)
+    return state.digest()
 
 
 def node(left: bytes, right: bytes) -> bytes:

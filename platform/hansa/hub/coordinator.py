@@ -169,8 +169,11 @@ class Coordinator:
         tell(db, now, job.run, f"{sender} signed the plan; consent was asked of {len(plan.sites)} sites")
 
     def _consent(self, db: Session, job: Job, plan: Plan, part: Participant, payload: Signed, now: float) -> None:
-        if job.status != "consenting" or payload.plan != plan.digest or part.consent is not None:
+        if payload.plan != plan.digest or part.consent is not None:
             raise ProtocolViolation("a consent was not due")
+        if job.status != "consenting":
+            tell(db, now, job.run, "consents, after the job had begun without it", part.site)
+            return
         verify(self._desk.charter.member(part.site).signing, SIGNED_BY_MEMBER, plan.digest, payload.signature)
         part.consent, part.asked, part.stage = payload.signature, False, "consented"
         record(db, now, "consent given", part.site, job.run, {"plan": plan.digest.hex()})

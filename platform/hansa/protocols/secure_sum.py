@@ -140,7 +140,7 @@ def lock_digest(sid: bytes, headers: Sequence[SignedHeader]) -> bytes:
 
 def _root(masked: bytes) -> bytes:
     view = memoryview(masked)
-    return merkle.root(merkle.leaf(bytes(view[at : at + CHUNK_BYTES])) for at in range(0, len(view), CHUNK_BYTES))
+    return merkle.root(merkle.leaf(view[at : at + CHUNK_BYTES]) for at in range(0, len(view), CHUNK_BYTES))
 
 
 def _check_header(header: SignedHeader, session: Session, sid: bytes, cohort: Sequence[SiteId]) -> None:
