@@ -1,6 +1,7 @@
 """Answers as tables of text, one layout a kind."""
 
 import math
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,14 +13,15 @@ out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty()
 WIDEST_TABLE = 12  # columns of counts that fit a terminal; more are shown as rows
 
 
-_BAR = "share"
+_NUMBER = re.compile(r"[-+–]?[\d.–]+(e[-+]?\d+)?( [±…] .*)?$")
 
 
 def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on standard output."""
     drawn = Table(title=title, title_justify="left", show_header=any(headings))
     for place, heading in enumerate(headings):
-        drawn.add_column(heading, justify="right" if place and heading != _BAR else "left", no_wrap=True)
+        numbers = all(_NUMBER.match(row[place]) for row in rows)
+        drawn.add_column(heading, justify="right" if numbers else "left", no_wrap=True)
     for row in rows:
         drawn.add_row(*row)
     out.print(drawn, crop=False)
@@ -94,7 +96,7 @@ def _histogram(answer: Mapping[str, Any]) -> None:
     for low, high, count in zip(edges, edges[1:], counts, strict=False):
         rows.append([f"{number(low)} … {number(high)}", str(count), "█" * round(40 * count / longest)])
     rows += [["above", str(answer["above"]), ""], ["missing", str(answer["missing"]), ""]]
-    table(f"histogram of {answer['n']} rows", ["", "rows", _BAR], rows)
+    table(f"histogram of {answer['n']} rows", ["", "rows", "share"], rows)
 
 
 def _counts(answer: Mapping[str, Any]) -> None:
