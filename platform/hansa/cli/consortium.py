@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import signal
 import time
 import tomllib
@@ -31,6 +32,7 @@ from hansa_site import vault
 from hansa_site.settings import Policy, Settings, TableSource, convert
 
 READY_SECONDS = 60.0
+ROOM_BYTES = 64 * 2**20  # databases, logs and sockets of a small consortium
 
 
 class SiteEntry(Struct, frozen=True, forbid_unknown_fields=True):
@@ -177,6 +179,10 @@ def up(consortium: Consortium, root: Path, tell: Callable[[str], None] = lambda 
     homes = Homes(root)
     check_tables(consortium)
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if shutil.disk_usage(root).free < ROOM_BYTES:
+        raise Refused(
+            f"there is less than {ROOM_BYTES // 2**20} MiB of room in {root}; choose another --home or TMPDIR"
+        )
     with contextlib.ExitStack() as stack:
         stack.enter_context(_alone(root))
         _stop_on_signals(stack)
