@@ -186,7 +186,7 @@ class Waiting(SiteState, frozen=True, tag="sum-waiting"):
         bundles = self._share(sid, [self_mask, *edges.values()])
         roster = self.paired.session.roster
         sealed = tuple(self._seal(sid, peer, bundles[roster.index(peer)]) for peer in peers)
-        content = masked.astype("<u8").tobytes()
+        content = masked.astype("<u8", copy=False).tobytes()
         tags = tuple(edge_tag(edge, sid) for edge in edges.values())
         commitment, letters = self_commitment(self_mask, sid), digest("sum/sealed", *sealed)
         header = SignedHeader(site, sid, _root(content), commitment, letters, tags, bytes(64))
@@ -358,7 +358,7 @@ class AwaitContributions(HubState, frozen=True, tag="await-contributions"):
             peers = others(survivors, site)
             sealed = tuple(replies[peer].sealed[others(cohort, peer).index(site)] for peer in peers)
             requests[site] = Lock(headers, sealed)
-        state = AwaitLocks(self.session, sid, cohort, headers, total.astype("<u8").tobytes())
+        state = AwaitLocks(self.session, sid, cohort, headers, total.astype("<u8", copy=False).tobytes())
         return Ask(state, requests, self.session.floors.threshold)
 
     def _check(self, site: SiteId, reply: Contributed, sid: bytes) -> None:
@@ -415,7 +415,7 @@ class AwaitShares(HubState, frozen=True, tag="await-shares"):
                 if edge_tag(secret, self.sid) != expected:
                     raise ProtocolViolation("the shares of a dropped edge open another secret than its tag names")
                 mask_edge(total, secret, self.sid, header.site, gone, remove=True)
-        content = total.astype("<u8").tobytes()
+        content = total.astype("<u8", copy=False).tobytes()
         receipt = Receipt(self.sid, self.locked, content)
         return Done(Summed(tuple(survivors), tuple(sorted(replies)), receipt))
 
