@@ -1,6 +1,8 @@
 """Formulas mean what they mean in R, and nothing in them is ever executed."""
 
 import itertools
+import subprocess
+import sys
 from contextlib import suppress
 from time import perf_counter
 
@@ -173,3 +175,26 @@ def test_our_coding_equals_formulaics_where_the_model_is_hierarchical() -> None:
         theirs = np.asarray(model_matrix(text, frame), dtype=np.float64)
         both = np.column_stack([ours, theirs])
         assert np.linalg.matrix_rank(ours) == np.linalg.matrix_rank(theirs) == np.linalg.matrix_rank(both)
+
+
+FACTORS = st.sampled_from(["age", "sex", "C(cp)", "factor(ward)", "log(x_1)", "sqrt(b)", "_z", "T", "I", "in_", "e1"])
+PRODUCTS = st.lists(FACTORS, min_size=1, max_size=3).map(" : ".join)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.lists(PRODUCTS, min_size=1, max_size=5), st.sampled_from(["+", " + "]))
+def test_a_plain_sum_reads_as_the_grammar_reads_it(products: list[str], plus: str) -> None:
+    right = plus.join(products)
+    assert formula._SUM.fullmatch(right)
+    assert not formula._SUM.fullmatch(f"({right})")
+    for left in ("y ~ ", "log(y)~"):
+        assert formula.parse(left + right) == formula.parse(f"{left}({right})")
+    assert formula.parse(right, "y") == formula.parse(f"({right})", "y")
+
+
+def test_a_plain_sum_is_read_without_formulaic_and_pandas() -> None:
+    code = (
+        "import sys; from hansa.jobs.regression import formula; formula.parse('y ~ age + C(cp):sex');"
+        "raise SystemExit('formulaic' in sys.modules or 'pandas' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

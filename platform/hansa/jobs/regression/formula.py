@@ -1,10 +1,10 @@
 """Wilkinson's formulas (`y ~ age + C(cp) * sex`), read without evaluating anything in them.
 
-formulaic's own materialiser evaluates the text of a factor as Python. Here only its grammar is used, and in
-this order: the length, the alphabet (no quote, brace, bracket, comma or percent sign), the syntax tree, a
-bound on how many terms the tree can grow into (`a*b*c*…` doubles with each letter), then the terms. Each
-factor must match `_FACTOR` exactly, so it is a column or one of a few functions of one column; what these
-mean is `design.py`'s own arithmetic. No text of a formula is ever executed.
+A plain sum of products is split here. Anything more goes through formulaic's grammar; its materialiser, which
+evaluates the text of a factor as Python, is never used. In this order: the length, the alphabet (no quote, brace,
+bracket, comma or percent sign), the syntax tree, a bound on how many terms the tree can grow into (`a*b*c*…` doubles
+with each letter), then the terms. Each factor must match `_FACTOR` exactly, so it is a column or one of a few
+functions of one column; what these mean is `design.py`'s own arithmetic. No text of a formula is ever executed.
 """
 
 import re
@@ -24,6 +24,9 @@ _ALPHABET = re.compile(r"[A-Za-z0-9_.~+\-*:/^() ]*")
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9][A-Za-z0-9_]*)*"
 _NOTHING = re.compile(r"\(\s*\)")
 _FACTOR = re.compile(rf"(?:({'|'.join((*CATEGORICAL, *NUMERIC))})\(({_NAME})\)|({_NAME}))")
+_SIMPLE = rf"(?:(?:{'|'.join((*CATEGORICAL, *NUMERIC))})\([A-Za-z_][A-Za-z0-9_]*\)|[A-Za-z_][A-Za-z0-9_]*)"
+_PRODUCT = rf" *{_SIMPLE}(?: *: *{_SIMPLE})* *"
+_SUM = re.compile(rf"(?: *{_SIMPLE} *~)?{_PRODUCT}(?:\+{_PRODUCT})*")
 _ALLOWED = f"a column or one of {', '.join((*CATEGORICAL, *NUMERIC))} of a column"
 
 
@@ -103,6 +106,17 @@ Terms = tuple[tuple[str, ...], ...]
 
 def _sides(text: str) -> tuple[tuple[Terms, ...], Terms]:
     """Left side (nothing, or its one set of terms) and right side, as the texts of their factors."""
+    return _sum(text) if _SUM.fullmatch(text) else _grammar(text)
+
+
+def _sum(text: str) -> tuple[tuple[Terms, ...], Terms]:
+    """A plain sum of products needs no grammar, and so no process needs the 100 MB that formulaic brings along."""
+    left, _, right = text.replace(" ", "").rpartition("~")
+    terms = tuple(tuple(dict.fromkeys(term.split(":"))) for term in right.split("+"))
+    return ((((left,),),) if left else ()), (("1",), *terms)
+
+
+def _grammar(text: str) -> tuple[tuple[Terms, ...], Terms]:
     from formulaic.errors import FormulaicError
     from formulaic.parser import DefaultFormulaParser
 
