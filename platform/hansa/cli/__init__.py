@@ -1,7 +1,7 @@
 """The command `hansa`: where the program is put together. Each file holds one group of subcommands.
 
     local.py       a whole consortium on this machine        hub.py, site.py   one side, as in production
-    job.py         ask, watch, cancel                        audit.py          the log
+    job.py         ask, watch, cancel                        audit.py          the log, and replay
     demo.py        four hospitals                            dashboard.py      the page
     consortium.py  CONSORTIUM.toml and the processes it means                  printing.py   answers as text
 

@@ -1,13 +1,17 @@
-"""`hansa audit`: the log of acts."""
+"""`hansa audit`: the log of acts, and evidence of totals."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hansa.cli.job import open_hub
+from hansa.errors import ProtocolViolation, Refused
 
-app = typer.Typer(help="Read and check the log.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from hansa.replay import Replayed
+
+app = typer.Typer(help="Read and check the log; recompute totals.", no_args_is_help=True)
 Home = Annotated[
     Path | None,
     typer.Option("--home", envvar="HANSA_HOME", help="The hub's home; default: the consortium that is up here."),
@@ -36,3 +40,72 @@ def check(home: Home = None) -> None:
     typer.echo(f"{size} entries, every link holds; head {head}")
     typer.echo("This shows that the log was not changed after you noted an earlier head. The hub alone writes it:")
     typer.echo("it does not show that the hub wrote everything, or the same for everybody.")
+
+
+@app.command()
+def evidence(
+    run: Annotated[str, typer.Argument(metavar="RUN")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")],
+    home: Home = None,
+) -> None:
+    """Write what anybody needs to recompute a job's totals and its answer. It shows no input."""
+    from hansa.hub import queries
+
+    content = queries.evidence(open_hub(home), run)
+    out.write_bytes(content)
+    typer.echo(f"{out}: {len(content)} bytes; to check it, anywhere: hansa audit replay --file {out}")
+
+
+@app.command()
+def replay(
+    run: Annotated[str, typer.Argument(metavar="RUN")] = "",
+    home: Home = None,
+    file: Annotated[Path | None, typer.Option("--file", help="Evidence in a file; asks no hub.")] = None,
+    charter: Annotated[
+        Path | None, typer.Option("--charter", help="Your own signed charter: the file 'charter' in a site's home.")
+    ] = None,
+) -> None:
+    """Recompute every total of a job, and its answer; exit code 2 and one sentence where something does not hold."""
+    from hansa import charter as charters
+    from hansa import replay as replays
+
+    if bool(run) == (file is not None):
+        raise Refused("name either a job to replay, or with --file the file that holds its evidence")
+    if file is not None:
+        content = _read(file)
+    else:
+        from hansa.hub import queries
+
+        content = queries.evidence(open_hub(home), run)
+    kept = replays.read(content)
+    own = charters.load(kept.charter if charter is None else _read(charter))
+    replayed = replays.replay(kept, own)
+    if run not in ("", replayed.plan.run):
+        raise ProtocolViolation(f"the evidence is of another job: {replayed.plan.run}")
+    _print_replayed(replayed, kept.answer_digest.hex())
+    typer.echo(f"charter of '{own.consortium}', version {own.version}, digest {own.digest.hex()}")
+    if charter is None:
+        typer.echo("This charter came with the evidence. Compare its digest with that of your own charter, or give")
+        typer.echo("yours with --charter: who makes up a consortium can make up its evidence.")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise Refused(f"there is no file {path}") from error
+    except IsADirectoryError as error:
+        raise Refused(f"{path} is a folder") from error
+
+
+def _print_replayed(replayed: "Replayed", answer: str) -> None:
+    from hansa.cli.answers import table
+
+    headings = ["step", "name", "survivors", "dropped", "verdict"]
+    rows = [
+        [str(number), step.name, ", ".join(step.survivors), ", ".join(step.dropped) or "–", "holds"]
+        for number, step in enumerate(replayed.steps, start=1)
+    ]
+    table(f"{replayed.plan.kind} over {replayed.plan.table}, run {replayed.plan.run}", headings, rows)
+    how = "to the byte" if replayed.exact else "but for the last digits of numbers, as machines differ in them"
+    typer.echo(f"the answer follows from the last total {how}; its SHA-256 is {answer}")

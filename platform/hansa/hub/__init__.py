@@ -7,6 +7,7 @@ gateway.py      what comes in from the sites' mailboxes
 coordinator.py  from letter to letter
 rounds.py       rounds of a job: open, close, and what follows
 records.py      the log and the timelines
+evidence.py     what is kept so that totals can be recomputed
 people.py       who may sign in
 actions.py      what a person may do
 queries.py      what a person may see

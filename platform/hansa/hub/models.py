@@ -92,6 +92,15 @@ class Participant(Base):
     changed_at: Mapped[float] = mapped_column(Float)
 
 
+class EvidenceRow(Base):
+    """What was seen in a closed round (`hansa.replay.Part`, encoded); masked, and written once."""
+
+    __tablename__ = "evidence"
+    run: Mapped[str] = mapped_column(ForeignKey("job.run"), primary_key=True)
+    round: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class Event(Base):
     """A line of a job's timeline, for the page; the log is `AuditEntry`."""
 

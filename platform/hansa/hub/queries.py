@@ -11,11 +11,12 @@ from sqlalchemy.orm import Session
 
 from hansa.audit.log import GENESIS, Entry, check_links
 from hansa.charter import Charter
+from hansa.hub import evidence as kept
 from hansa.hub import models, people
 from hansa.hub.actions import Hub
 from hansa.hub.models import AuditEntry, Event, Job, Member, Participant
 from hansa.jobs.base import Schema
-from hansa.messages import decode
+from hansa.messages import decode, encode
 from hansa.plan import Plan, load
 from hansa.protocols.key_setup import Floors
 
@@ -223,6 +224,13 @@ def answer_bytes(hub: Hub, run: str) -> bytes | None:
     with Session(hub.reading) as db:
         row = db.get(Job, run)
         return None if row is None else row.answer
+
+
+def evidence(hub: Hub, run: str) -> bytes:
+    """From what anybody recomputes the job's totals and its answer (`hansa.replay`): one file. Shows no input."""
+    charter = (hub.home / "charter").read_bytes()
+    with Session(hub.reading) as db:
+        return encode(kept.assemble(db, run, charter))
 
 
 def parameters(hub: Hub, runs: Sequence[str]) -> dict[str, dict[str, Any]]:

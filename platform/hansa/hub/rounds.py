@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session as Db
 
 from hansa.crypto.keys import digest
 from hansa.errors import NotEnoughSites, ProtocolViolation
-from hansa.hub import models
+from hansa.hub import evidence, models
 from hansa.hub.models import Job, Member, Participant
 from hansa.hub.records import record, tell
 from hansa.jobs.base import Answer, Schema, Step, check_step, from_ring, size
@@ -143,6 +143,7 @@ def _close(db: Db, desk: Desk, job: Job, parts: Sequence[Participant], now: floa
             return
         raise NotEnoughSites(f"{len(replies)} sites answered and {job.quorum} are needed")
     outcome = state.close(replies)  # type: ignore[attr-defined]  # each state closes with its own type of reply
+    evidence.keep(db, job, state, replies, outcome)
     if isinstance(outcome, Ask):
         if isinstance(state, AwaitContributions):
             _note_survivors(db, job, sorted(replies), now)

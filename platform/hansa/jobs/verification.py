@@ -33,9 +33,9 @@ def check_follows(job: Job, before: Step, total: Total, asked: Step) -> None:
             raise ProtocolViolation(f"block '{other.name}' is not what follows from the last total")
         if isinstance(one, Flags) or isinstance(other, Flags):
             continue
-        if not (_close(one.bound, other.bound) and 0.5 <= one.step / other.step <= 2):
+        if not (close(one.bound, other.bound) and 0.5 <= one.step / other.step <= 2):
             raise ProtocolViolation(f"the bound or precision of block '{other.name}' does not follow")
-    if not _close(_plain(due.state), _plain(asked.state)):
+    if not close(_plain(due.state), _plain(asked.state)):
         raise ProtocolViolation("the public state is not what follows from the last total")
 
 
@@ -46,14 +46,14 @@ def _plain(state: bytes) -> Any:
         raise ProtocolViolation("the public state is malformed") from error
 
 
-def _close(one: Any, other: Any) -> bool:
+def close(one: Any, other: Any) -> bool:
     """Equal, but for the last digits of floats."""
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_close(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(close(one[key], other[key]) for key in one)
     if isinstance(one, list):
-        return len(one) == len(other) and all(map(_close, one, other))
+        return len(one) == len(other) and all(map(close, one, other))
     return bool(one == other)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 
 from hansa.errors import Refused
 
+LOCK_SECONDS = 60.0
 _HELD = "hansa turn"
 
 
@@ -28,7 +29,7 @@ def open_engine(url: str, *, reading: bool = False) -> Engine:
         return create_engine(url, pool_pre_ping=True)
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": 60, "check_same_thread": False})
+    engine = create_engine(url, connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False})
     turn = threading.Lock()
 
     @event.listens_for(engine, "connect")
@@ -41,7 +42,8 @@ def open_engine(url: str, *, reading: bool = False) -> Engine:
     def _begun(connection: Any) -> None:
         if not reading:
             # SQLite waits for a lock by sleeping longer and longer; the threads of one process take turns here.
-            turn.acquire()
+            if not turn.acquire(timeout=LOCK_SECONDS):
+                raise RuntimeError("a transaction of this process has not ended, or another was begun inside it")
             connection.info[_HELD] = True
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 

@@ -1,0 +1,216 @@
+"""What a site and the hub refuse whoever asks: attacks on whole parties, with their databases.
+
+The attacks on the protocol's states are in `test_secure_sum.py`.
+"""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from hansa.hub import rounds
+from hansa.hub.models import Job
+from hansa.mail.boxes import Inbox, Outbox, SetAside
+from hansa.mail.letters import End, Open, Payload, Reply, Round
+from hansa.messages import HUB, decode, encode, read_envelope
+from hansa.protocols.base import Message
+from hansa.protocols.secure_sum import Contribute
+from hansa_site.journal import Run, Said
+from tests.world import World
+
+VICTIM = "s1"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def until_round(world: World, run: str, number: int) -> None:
+    world.run_until(lambda: world.job(run).round >= number or world.job(run).ended_at is not None)
+    assert world.job(run).ended_at is None
+
+
+def sent_to(world: World, site: str, run: str) -> list[Payload]:
+    """What the hub has written to `site` in this run, opened with the site's own key."""
+    with Session(world.engines[HUB]) as db:
+        rows = db.scalars(select(Outbox).where(Outbox.receiver == site, Outbox.run == run).order_by(Outbox.sequence))
+        letters = [read_envelope(row.data) for row in rows]
+    return [world.desks[site].open(*letter) for letter in letters]
+
+
+def replies_of(world: World, site: str, run: str) -> list[Payload]:
+    with Session(world.engines[site]) as db:
+        rows = db.scalars(select(Outbox).where(Outbox.receiver == HUB, Outbox.run == run).order_by(Outbox.sequence))
+        letters = [read_envelope(row.data) for row in rows]
+    return [world.desks[HUB].open(*letter) for letter in letters]
+
+
+def settle(world: World, site: str) -> None:
+    """The site has every letter that the hub wrote to it, and has worked them off."""
+    with Session(world.engines[HUB]) as db:
+        rows = db.scalars(select(Outbox).where(Outbox.receiver == site, Outbox.acked_at.is_(None)).order_by(Outbox.id))
+        letters = [row.data for row in rows]
+    for data in letters:
+        world.sites[site].receive(data, world.now)
+    while world.sites[site].work(world.now):
+        pass
+
+
+def force(world: World, site: str, run: str, kind: str, payload: Payload) -> None:
+    """A hub that lies: one more signed letter, worked off by the site. Call `settle` before."""
+    with Session(world.engines[HUB]) as db, db.begin():
+        world.desks[HUB].write(db, site, run, kind, payload, world.now)
+    settle(world, site)
+
+
+def state_of(world: World, site: str, run: str) -> bytes | None:
+    with Session(world.engines[site]) as db:
+        return db.get_one(Run, run).state
+
+
+def set_aside(world: World, site: str) -> list[str]:
+    with Session(world.engines[site]) as db:
+        return list(db.scalars(select(SetAside.reason)))
+
+
+def test_the_same_request_again_gets_the_same_bytes_even_with_chance_in_the_answer(world: World) -> None:
+    run = world.propose()
+    until_round(world, run, 5)
+    asked = [payload for payload in sent_to(world, VICTIM, run) if isinstance(payload, Round)]
+    again = asked[-2]
+    settle(world, VICTIM)
+    before = state_of(world, VICTIM, run)
+    force(world, VICTIM, run, "round", again)
+    told = [reply for reply in replies_of(world, VICTIM, run) if isinstance(reply, Reply)]
+    same = [reply.message for reply in told if reply.number == again.number]
+    assert len(same) == 2
+    assert same[0] == same[1]
+    assert state_of(world, VICTIM, run) == before
+
+
+def test_another_request_under_a_round_that_was_answered_changes_nothing(world: World) -> None:
+    run = world.propose()
+    until_round(world, run, 5)
+    asked = [payload for payload in sent_to(world, VICTIM, run) if isinstance(payload, Round)]
+    settle(world, VICTIM)
+    before, said = state_of(world, VICTIM, run), len(replies_of(world, VICTIM, run))
+    force(world, VICTIM, run, "round", Round(asked[-2].number, asked[-1].message + b"\0"))
+    assert "asked again with another request" in " ".join(set_aside(world, VICTIM))
+    assert state_of(world, VICTIM, run) == before
+    told = replies_of(world, VICTIM, run)[said:]
+    assert not any(isinstance(reply, Reply) for reply in told)
+
+
+def contribution_asked(world: World, run: str) -> Round:
+    """The last request for numbers that the hub wrote to the victim."""
+    for payload in reversed(sent_to(world, VICTIM, run)):
+        if isinstance(payload, Round) and b"contribute" in payload.message[:32]:
+            return payload
+    raise AssertionError("no contribution was asked")
+
+
+@pytest.mark.parametrize("lie", ["another step's state", "a smaller cohort", "a false total"])
+def test_a_step_that_does_not_follow_gets_no_numbers(world: World, lie: str) -> None:
+    run = world.propose()
+    world.run_until(lambda: world.job(run).step == 1 or world.job(run).ended_at is not None)
+    world.kill(VICTIM)  # its letters are delivered by hand below, with a lie among them
+    request = decode(contribution_asked(world, run).message, Contribute)
+    assert request.receipt is not None
+    first = next(
+        decode(payload.message, Contribute)
+        for payload in sent_to(world, VICTIM, run)
+        if isinstance(payload, Round) and b"contribute" in payload.message[:32]
+    )
+    forged: Message = {
+        "another step's state": Contribute(request.step, 0, first.public, request.cohort, request.receipt),
+        "a smaller cohort": Contribute(request.step, 0, request.public, request.cohort[:2], request.receipt),
+        "a false total": Contribute(
+            request.step,
+            0,
+            request.public,
+            request.cohort,
+            type(request.receipt)(
+                request.receipt.sid,
+                request.receipt.locked,
+                bytes(8) + request.receipt.total[8:],
+            ),
+        ),
+    }[lie]
+    number = contribution_asked(world, run).number
+    with Session(world.engines[HUB]) as db, db.begin():  # the lie goes instead of the honest request
+        rows = db.scalars(select(Outbox).where(Outbox.receiver == VICTIM, Outbox.run == run).order_by(Outbox.sequence))
+        letters = [(row.sequence, row.data) for row in rows]
+    with Session(world.engines[VICTIM]) as db:
+        known = set(db.scalars(select(Inbox.sequence).where(Inbox.run == run)))
+        said = set(db.scalars(select(Said.number).where(Said.run == run)))
+    if number in said:
+        pytest.fail("the honest request came first; the schedule has changed")
+    for sequence, data in letters:
+        payload = world.desks[VICTIM].open(*read_envelope(data))
+        if sequence not in known and not (isinstance(payload, Round) and payload.number == number):
+            world.sites[VICTIM].receive(data, world.now)
+    while world.sites[VICTIM].work(world.now):
+        pass
+    lying = world.desks[HUB]._seal(VICTIM, run, letters[-1][0], "round", Round(number, encode(forged)))
+    world.sites[VICTIM].receive(lying, world.now)
+    while world.sites[VICTIM].work(world.now):
+        pass
+    with Session(world.engines[VICTIM]) as db:
+        assert db.get(Said, (run, number)) is None
+        refused = db.get_one(Run, run).status.startswith("refused")
+    assert refused or set_aside(world, VICTIM)
+
+
+def test_a_stale_deadline_closes_no_later_round(world: World) -> None:
+    run = world.propose()
+    until_round(world, run, 3)
+    stale = world.job(run).deadline
+    assert stale is not None
+    world.now += 5
+    until_round(world, run, 5)
+    job = world.job(run)
+    assert job.deadline is not None
+    assert job.deadline > stale
+    with Session(world.engines[HUB]) as db, db.begin():
+        row = db.get_one(Job, run)
+        rounds.close_at_deadline(db, world.desks[HUB], row, stale)
+        assert (row.round, row.state) == (job.round, job.state)
+    assert world.finish(run).status == "done"
+
+
+def test_setup_is_not_opened_again_after_a_contribution(world: World) -> None:
+    run = world.propose()
+    world.run_until(lambda: world.job(run).step == 1)
+    opened = next(payload for payload in sent_to(world, VICTIM, run) if isinstance(payload, Open))
+    settle(world, VICTIM)
+    before = state_of(world, VICTIM, run)
+    force(world, VICTIM, run, "open", Open(opened.number + 1000, opened.message))
+    assert "setup is asked for again" in " ".join(set_aside(world, VICTIM))
+    assert state_of(world, VICTIM, run) == before
+
+
+def test_after_the_end_a_site_answers_nothing_more_of_that_job(world: World) -> None:
+    run = world.propose()
+    until_round(world, run, 5)
+    request = next(payload for payload in reversed(sent_to(world, VICTIM, run)) if isinstance(payload, Round))
+    settle(world, VICTIM)
+    force(world, VICTIM, run, "end", End("done"))
+    said = len(replies_of(world, VICTIM, run))
+    force(world, VICTIM, run, "round", Round(request.number + 1, request.message))
+    assert state_of(world, VICTIM, run) is None
+    assert len(replies_of(world, VICTIM, run)) == said
+
+
+def test_a_letter_of_another_member_in_a_mailbox_is_set_aside(world: World) -> None:
+    run = world.propose()
+    until_round(world, run, 2)
+    with Session(world.engines["s2"]) as db:
+        row = db.scalars(select(Outbox).where(Outbox.run == run)).first()
+        assert row is not None
+    ack, ring = world.doors[VICTIM].receive(row.data, world.now)
+    assert (ack, ring) == (None, None)
+    with Session(world.engines[HUB]) as db:
+        assert "lay in the mailbox" in " ".join(db.scalars(select(SetAside.reason)))
+    assert world.finish(run).status == "done"
