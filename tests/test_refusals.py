@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from hansa.hub import rounds
 from hansa.hub.models import Job
 from hansa.mail.boxes import Inbox, Outbox, SetAside
-from hansa.mail.letters import End, Open, Payload, Reply, Round
+from hansa.mail.letters import End, Open, Payload, Refusal, Reply, Round
 from hansa.messages import HUB, decode, encode, read_envelope
 from hansa.protocols.base import Message
 from hansa.protocols.secure_sum import Contribute
@@ -214,3 +214,28 @@ def test_a_letter_of_another_member_in_a_mailbox_is_set_aside(world: World) -> N
     with Session(world.engines[HUB]) as db:
         assert "lay in the mailbox" in " ".join(db.scalars(select(SetAside.reason)))
     assert world.finish(run).status == "done"
+
+
+def test_a_site_that_was_left_out_and_refuses_late_does_not_end_the_job_of_the_others(world: World) -> None:
+    world.kill("s3")
+    run = world.propose()
+    world.run_until(lambda: world.job(run).status == "setup")
+    with Session(world.engines["s3"]) as db, db.begin():
+        world.desks["s3"].write(db, HUB, run, "refusal", Refusal("not today"), world.now)
+        letter = db.scalars(select(Outbox.data).where(Outbox.run == run)).one()
+    assert world.doors["s3"].receive(letter, world.now)[1] == run
+    world.coordinator.turn(run, world.now)
+    assert world.finish(run).status == "done"
+
+
+@pytest.mark.parametrize("asleep", ["the hub's clock", "a site's clock"])
+def test_a_clock_that_is_set_back_a_day_holds_nothing_up_for_a_day(world: World, asleep: str) -> None:
+    run = world.propose()
+    until_round(world, run, 4)
+    if asleep == "the hub's clock":
+        world.kill(VICTIM)  # the round can only end by its deadline
+    world.now -= 86_400.0
+    world.flying(-86_400.0)
+    start = world.now
+    assert world.finish(run).status == "done"
+    assert world.now - start < 3600

@@ -50,6 +50,7 @@ class Coordinator:
 
     def tick(self, now: float) -> list[RunId]:
         """Closes what is due; gives the runs whose letters wait, in case the doorbell was lost."""
+        self._mend_deadlines(now)
         with Session(self._reading) as db:
             late = db.scalars(select(Job.run).where(Job.status.in_(models.OPEN), Job.deadline <= now)).all()
             waiting = db.scalars(
@@ -58,6 +59,16 @@ class Coordinator:
         for run in late:
             self._guarded(run, now, lambda db, job: rounds.close_at_deadline(db, self._desk, job, now))
         return list(waiting)
+
+    def _mend_deadlines(self, now: float) -> None:
+        """A deadline further off than a round lasts was written before the clock was set back."""
+        lasts = self._desk.charter.rules.round_seconds
+        ahead = Job.status.in_(models.OPEN), Job.deadline > now + lasts + 1
+        with Session(self._reading) as db:
+            if db.scalar(select(Job.run).where(*ahead).limit(1)) is None:
+                return
+        with Session(self._engine) as db, db.begin():
+            db.execute(update(Job).where(*ahead).values(deadline=now + lasts))
 
     def _guarded(self, run: RunId, now: float, act: Callable[[Session, Job], None]) -> None:
         """Runs `act` on an open job; one of our three errors ends the job with its sentence, in the same spirit
@@ -180,6 +191,10 @@ class Coordinator:
         tell(db, now, job.run, "consents", part.site)
 
     def _refusal(self, db: Session, job: Job, part: Participant, payload: Refusal, now: float) -> None:
+        """No, or no further. Of a site that the job goes on without, it is a note in the margin."""
+        if not part.active:
+            tell(db, now, job.run, f"refuses, after it was left out: {payload.reason}", part.site)
+            return
         part.asked = part.active = False
         part.stage, part.reason = "refused", payload.reason
         record(db, now, "refused", part.site, job.run, {"reason": payload.reason})

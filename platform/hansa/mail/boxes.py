@@ -20,6 +20,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
+    or_,
     select,
     update,
 )
@@ -196,7 +197,8 @@ _READY = select(Inbox).where(Inbox.done_at.is_(None), Inbox.sequence == _EARLIER
 _READY_OF_RUN = _READY.where(Inbox.run == bindparam("of_run"))
 _DUE = (
     select(Outbox.id, Outbox.receiver, Outbox.data, Outbox.attempts)
-    .where(Outbox.acked_at.is_(None), Outbox.next_at <= bindparam("now"))
+    # What waits longer than any letter ever does was written before the clock was set back.
+    .where(Outbox.acked_at.is_(None), or_(Outbox.next_at <= bindparam("now"), Outbox.next_at > bindparam("never")))
     .order_by(Outbox.id)
     .limit(100)
 )
@@ -218,7 +220,7 @@ class Due(NamedTuple):
 
 def due(db: Session, now: float) -> list[Due]:
     """At most a hundred, oldest first."""
-    return [Due(*row) for row in db.execute(_DUE, {"now": now})]
+    return [Due(*row) for row in db.execute(_DUE, {"now": now, "never": now + 2 * LONGEST_RETRY})]
 
 
 def posted(db: Session, letters: Sequence[Due], now: float, chance: float) -> None:
