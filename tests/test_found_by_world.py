@@ -1,0 +1,70 @@
+"""What the worlds found, kept as the events that show it."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, select
+from sqlalchemy.orm import Session
+
+from hansa.hub import models
+from hansa.mail import boxes
+from hansa.mail.boxes import Outbox
+from hansa.messages import HUB
+from tests.schedules.events import ClockJump, DeadlineFires, Heal, Partition, Refuses, Schedule, Until
+from tests.schedules.network import World as FastWorld
+from tests.schedules.parties import DONE
+from tests.schedules.runner import judged
+from tests.world import Faults, World
+
+DAY, HOUR = 86_400.0, 3_600.0
+LATE_REFUSAL = Schedule(1, 4, 1, (Until("AwaitContributions"), Partition("d"), Refuses("d"), DeadlineFires(), Heal()))
+SET_BACK = {
+    "a reply is lost and its site's clock is set back": Schedule(
+        1, 4, 1, (Until("AwaitContributions"), Partition("a"), Until("AwaitLocks"), ClockJump("a", -1), Heal())
+    ),
+    "a site is silent and the hub's clock is set back": Schedule(
+        1, 4, 1, (Until("AwaitContributions"), Partition("a"), ClockJump("hub", -1), Until("AwaitLocks"))
+    ),
+}
+
+
+def test_a_refusal_of_a_site_that_was_left_out_changes_nothing() -> None:
+    """In the fast world; the next test asks the same of the product."""
+    world = FastWorld(LATE_REFUSAL)
+    world.play()
+    assert (world.hub.store.status, judged(LATE_REFUSAL)) == (DONE, [])
+
+
+def test_a_site_that_was_left_out_and_refuses_late_does_not_end_the_job_of_the_others(tmp_path: Path) -> None:
+    """Three of four consent; the fourth is away until the time for that is over, and says no when it is back."""
+    world = World(tmp_path, sites=4, seed=1, faults=Faults(delay=4.0))
+    world.drain()
+    world.kill("s3")
+    run = world.propose()
+    world.run_until(lambda: world.job(run).status == "setup")
+    (tmp_path / "s3.csv").unlink()
+    world.restart("s3")
+    with Session(world.engines[HUB]) as db:
+        asked = db.scalars(select(Outbox.data).where(Outbox.receiver == "s3", Outbox.kind == "ask-consent")).one()
+    world.launch(HUB, "s3", asked)
+    assert world.finish(run).status == models.DONE
+
+
+@pytest.mark.parametrize("schedule", SET_BACK.values(), ids=SET_BACK.keys())
+def test_a_clock_that_is_set_back_a_day_does_not_hold_a_job_up_for_a_day(schedule: Schedule) -> None:
+    """The fast world keeps the product's rules for both: `boxes.due` and `Coordinator.tick`."""
+    world = FastWorld(schedule)
+    world.play()
+    assert world.now < HOUR
+
+
+def test_a_letter_is_sent_again_soon_though_the_clock_was_set_back_a_day() -> None:
+    engine, now = create_engine("sqlite://"), 1_800_000_000.0
+    boxes.Base.metadata.create_all(engine)
+    with Session(engine) as db, db.begin():
+        row = Outbox(receiver=HUB, run="0" * 32, sequence=0, kind="hello", data=b"", attempts=0, next_at=now)
+        db.add(row)
+        db.flush()
+        boxes.posted(db, boxes.due(db, now), now, 0.5)
+        assert boxes.due(db, now + HOUR)
+        assert boxes.due(db, now - DAY + HOUR)
