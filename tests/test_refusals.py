@@ -239,3 +239,20 @@ def test_a_clock_that_is_set_back_a_day_holds_nothing_up_for_a_day(world: World,
     start = world.now
     assert world.finish(run).status == "done"
     assert world.now - start < 3600
+
+
+def test_a_member_that_sends_another_s_contribution_is_left_out_and_the_others_go_on(world: World) -> None:
+    run = world.propose()
+    until_round(world, run, 4)  # after three rounds of setup: the first contributions
+    world.kill("s3")
+    world.run_until(lambda: world.participants(run)["s2"].reply is not None)
+    stolen = next(reply for reply in reversed(replies_of(world, "s2", run)) if isinstance(reply, Reply))
+    with Session(world.engines["s3"]) as db, db.begin():
+        world.desks["s3"].write(db, HUB, run, "reply", stolen, world.now)
+        letters = list(db.scalars(select(Outbox.data).where(Outbox.run == run).order_by(Outbox.sequence)))
+    for letter in letters:
+        world.doors["s3"].receive(letter, world.now)
+    world.coordinator.turn(run, world.now)
+    assert world.finish(run).status == "done"
+    assert world.participants(run)["s3"].stage == "sent something malformed"
+    assert world.participants(run)["s3"].steps == 0

@@ -6,6 +6,7 @@ the site `hansa_site/site.py`, both of them `mail/boxes.py`; a name here is the 
 """
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -264,8 +265,9 @@ class Party:
         ]
         return min(times, default=None)
 
+    @abstractmethod
     def work(self, now: float) -> None:
-        raise NotImplementedError
+        """Works off what waits."""
 
 
 class SiteParty(Party):

@@ -155,12 +155,14 @@ def _close(db: Db, desk: Desk, job: Job, parts: Sequence[Participant], now: floa
 
 
 def _replies(db: Db, job: Job, state: HubState, parts: Sequence[Participant], now: float) -> dict[str, Any]:
-    """The replies that are of the type due; a site that sends anything else is out."""
+    """The replies that are of the type due and hold by themselves; a site that sends anything else is out."""
     found = {}
     for part in parts:
         if part.asked and part.reply is not None:
             try:
-                found[part.site] = decode(part.reply, state.accepts)
+                reply = decode(part.reply, state.accepts)
+                state.check(part.site, reply)
+                found[part.site] = reply
             except ProtocolViolation as violation:
                 part.active, part.stage, part.reason = False, "sent something malformed", str(violation)
                 boxes.set_aside(db, part.site, str(violation), part.reply, now)

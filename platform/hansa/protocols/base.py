@@ -8,7 +8,7 @@ Chance, keys and data are arguments (`Own`); a state that holds a secret prints 
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,9 @@ class HubState(Struct, frozen=True):
     """At the hub: accepts one type of reply from each site that was asked, and closes with those that came."""
 
     accepts: ClassVar[type[Message]]
+
+    def check(self, site: SiteId, reply: Any) -> None:
+        """Raises ProtocolViolation if this reply alone shows that `site` strays; the round may close without it."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(…)"

@@ -347,7 +347,7 @@ class AwaitContributions(HubState, frozen=True, tag="await-contributions"):
         sid, cohort = self.request.sid(self.session), self.request.cohort
         survivors = sorted(replies)
         for site in survivors:
-            self._check(site, replies[site], sid)
+            self.check(site, replies[site])
         headers = tuple(replies[site].header for site in survivors)
         _check_survivors(headers, self.session, sid, cohort)
         total = np.zeros(self.length, dtype=np.uint64)
@@ -361,7 +361,7 @@ class AwaitContributions(HubState, frozen=True, tag="await-contributions"):
         state = AwaitLocks(self.session, sid, cohort, headers, total.astype("<u8", copy=False).tobytes())
         return Ask(state, requests, self.session.floors.threshold)
 
-    def _check(self, site: SiteId, reply: Contributed, sid: bytes) -> None:
+    def check(self, site: SiteId, reply: Contributed) -> None:
         if reply.header.site != site or len(reply.masked) != 8 * self.length:
             raise ProtocolViolation(f"the contribution of '{site}' is of another site or size")
         if (
@@ -371,7 +371,7 @@ class AwaitContributions(HubState, frozen=True, tag="await-contributions"):
             raise ProtocolViolation(f"the sealed shares of '{site}' are not those it signed")
         if _root(reply.masked) != reply.header.root:
             raise ProtocolViolation(f"the contribution of '{site}' is not the one it signed")
-        _check_header(reply.header, self.session, sid, self.request.cohort)
+        _check_header(reply.header, self.session, self.request.sid(self.session), self.request.cohort)
 
 
 class AwaitLocks(HubState, frozen=True, tag="await-locks"):
@@ -383,12 +383,15 @@ class AwaitLocks(HubState, frozen=True, tag="await-locks"):
     masked: bytes
 
     def close(self, replies: Mapping[SiteId, Locked]) -> Ask:
-        locked = lock_digest(self.sid, self.headers)
         for site, reply in replies.items():
-            verify(self.session.key(site), _LOCK, locked, reply.signature)
+            self.check(site, reply)
+        locked = lock_digest(self.sid, self.headers)
         request = Unmask({site: replies[site].signature for site in sorted(replies)})
         state = AwaitShares(self.session, self.sid, self.cohort, self.headers, self.masked, locked)
         return Ask(state, dict.fromkeys(sorted(replies), request), self.session.floors.threshold)
+
+    def check(self, site: SiteId, reply: Locked) -> None:
+        verify(self.session.key(site), _LOCK, lock_digest(self.sid, self.headers), reply.signature)
 
 
 class AwaitShares(HubState, frozen=True, tag="await-shares"):
