@@ -64,7 +64,8 @@ class Armed:
     def due(self, what: Any, state: Any) -> bool:
         """At the hub: of these requests, in this step. At a member: of this request, to this state."""
         if isinstance(what, dict):
-            return isinstance(next(iter(what.values())), self.lie.request) and state >= self.step
+            first = next(iter(what.values()), None)  # None where nobody is left to be asked
+            return isinstance(first, self.lie.request) and state >= self.step
         at = what.step if isinstance(what, Contribute) else getattr(state, "step", self.step)
         return isinstance(what, self.lie.request) and at >= self.step
 
