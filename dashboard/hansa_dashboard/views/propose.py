@@ -129,7 +129,8 @@ def hub_learns(corrupt: int) -> str:
         unless = f"more than {some(corrupt, 'site')} {'colludes' if corrupt == 1 else 'collude'}"
     return (
         "- The hub, and every site that takes part, learns each step's total over those who are in it. "
-        f"The hub learns no site's numbers, unless {unless} with it."
+        f"The hub learns no site's numbers, unless {unless} with it. Of a site that leaves between two steps, or that "
+        "the hub makes leave, it can estimate the part of the totals."
     )
 
 
