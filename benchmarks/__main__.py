@@ -1,17 +1,30 @@
-"""`make bench`: every figure beside a floor measured in the same run."""
+"""`make bench`: every figure beside a floor measured in the same run. ARGS="sums memory" picks some tables."""
 
-from benchmarks import machine, secure_sum, smallest_job
+import sys
+from collections.abc import Callable, Iterable
+
+from benchmarks import machine, many_sites, secure_sum, smallest_job
+
+SUMS = "| sites × numbers | dropped | CPU a site | hub | all | floor, all | ratio | plain numpy sum | bytes a number |"
+TABLES: dict[str, tuple[str, str, Callable[[], Iterable[str]]]] = {
+    "machine": ("This machine", "| what | reached |", machine.lines),
+    "sums": ("Secure sum", SUMS, secure_sum.lines),
+    "memory": ("Memory of a secure sum", "| what | peak |", secure_sum.peaks),
+    "workers": ("Workers of the hub", "| who | wall | |", secure_sum.workers),
+    "growth": ("Growth of CPU", "| of | exponent |", secure_sum.growth),
+    "many": ("Many sites", "| what | seconds | of them setup |", many_sites.lines),
+    "job": ("A whole job", "| what | ours | floor | ratio |", smallest_job.lines),
+}
 
 
-def show(title: str, headings: str, rows: list[str]) -> None:
+def show(title: str, headings: str, rows: Iterable[str]) -> None:
     print(f"\n{title}\n\n{headings}\n|{'---|' * (headings.count('|') - 1)}", flush=True)
     for row in rows:
         print(row, flush=True)
 
 
 if __name__ == "__main__":
-    show("This machine", "| what | reached |", machine.lines())
-    sums = secure_sum.lines()
-    show("Secure sum", "| sites × numbers | CPU a site | hub | all | floor, all | ratio | bytes a number |", sums)
-    show("Memory of a secure sum", "| sites × numbers | peak |", [secure_sum.peak()])
-    show("A whole job", "| what | ours | floor | ratio |", [smallest_job.line()])
+    for name in sys.argv[1:] or TABLES:
+        if name not in TABLES:
+            raise SystemExit(f"there is no table '{name}'; there are {', '.join(TABLES)}")
+        show(*TABLES[name][:2], TABLES[name][2]())

@@ -5,13 +5,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 
 REPEATS = 7
 
 
-def line() -> str:
+def lines() -> Iterable[str]:
+    yield _line()
+
+
+def _line() -> str:
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         told = ['name = "bench"']

@@ -10,20 +10,25 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 
+from hansa.crypto import merkle, prg
 from hansa.crypto.keys import SigningKey
-from hansa.errors import NotEnoughSites
+from hansa.errors import NotEnoughSites, ProtocolViolation
 from hansa.messages import decode, encode
 from hansa.protocols import key_setup, secure_sum
-from hansa.protocols.base import Ask, Done, Message, Own, SiteState, Vector
-from hansa.protocols.key_setup import Floors, Invited, Manifest, Offers, Paired, Reveals, Session
-from hansa.protocols.secure_sum import Contribute, Lock, Receipt, SignedHeader, Summed, Unmask, Waiting
+from hansa.protocols.base import Ask, Done, Message, Own, RingBits, SiteState, Spread, Vector
+from hansa.protocols.key_setup import Delivered, Invited, Manifest, Offers, Paired, Reveals, Session
+from hansa.protocols.masks import as_bytes, element
+from hansa.protocols.secure_sum import Contribute, Contributed, Lock, Opened, Summed, Unmask, Waiting
+from hansa.protocols.survivors import Receipt, SignedHeader, members
+from hansa.protocols.thresholds import Floors
 from tests.real_rows import Chance
 
 PLAN = bytes(range(32))
-SETUP = (Manifest, Offers, Reveals)
+SETUP = (Manifest, Offers, Reveals, Delivered)
 SUM = (Contribute, Lock, Unmask)
 
 Drop = Callable[[type[Message], str], bool]
@@ -34,7 +39,7 @@ def nobody(_round: type[Message], _site: str) -> bool:
     return False
 
 
-def honest(_site: str, message: Any) -> Message:
+def honest(_site: str, message: Message) -> Message:
     return message
 
 
@@ -55,60 +60,89 @@ UNTOUCHED = Hooks()
 
 
 def names(count: int) -> tuple[str, ...]:
-    return tuple("abcdefghijklmnopqrstuvwxyz"[:count])
+    """Single letters as far as they go."""
+    return tuple("abcdefghijklmnopqrstuvwxyz"[:count] if count <= 26 else [f"s{place:03}" for place in range(count)])
 
 
-def powers(sites: Sequence[str]) -> dict[str, Vector]:
-    """3^i for the i-th site: a total in which any of them is missing, doubled or subtracted shows."""
-    return {site: np.array([3**place, 2 * 3**place, 0], dtype=np.uint64) for place, site in enumerate(sites)}
+def others(sites: Sequence[str], *gone: str) -> tuple[str, ...]:
+    return tuple(site for site in sites if site not in gone)
+
+
+def powers(sites: Sequence[str], ring: RingBits = 64) -> dict[str, Vector]:
+    """3^i for the i-th site, mod the ring: a total in which any of them is missing, doubled or subtracted shows."""
+    rows = [[pow(3, place, 2**ring), 2 * 3**place % 2**ring, 0] for place in range(len(sites))]
+    return {site: np.array(row, dtype=element(ring)) for site, row in zip(sites, rows, strict=True)}
 
 
 def plain(vectors: Mapping[str, Vector], sites: Sequence[str]) -> list[int]:
     """The total over `sites`, in Python's integers."""
+    ring = 8 * next(iter(vectors.values())).itemsize
     columns = zip(*(vectors[site].tolist() for site in sites), strict=True)
-    return [sum(column) % 2**64 for column in columns]
+    return [sum(column) % 2**ring for column in columns]
 
 
 class Parties:
     """The sites by name, what they are in now, and what the hub has seen."""
 
-    def __init__(self, sites: Sequence[str], seed: str = "runs", corrupt: int = -1, minimum: int = 3) -> None:
+    def __init__(
+        self, sites: Sequence[str], seed: str = "runs", corrupt: int = -1, minimum: int = 3, ring: RingBits = 64
+    ) -> None:
         chance = Chance(seed)
-        self.sites, self.corrupt, self.minimum = tuple(sites), corrupt, minimum
+        self.sites, self.corrupt, self.minimum, self.ring = tuple(sites), corrupt, minimum, ring
         self.keys = {site: SigningKey(chance(32)) for site in sites}
         self.public = {site: key.public for site, key in self.keys.items()}
         self.seeds = {site: chance(32) for site in sites}
         self.states: dict[str, SiteState] = {}
-        self.vectors: dict[str, Vector] = powers(sites)
+        self.vectors: dict[str, Vector] = powers(sites, ring)
+        self.spread: Spread = map
         self.gone: set[str] = set()
-        self.seen: list[bytes] = []
+        self.seen: dict[bytes, None] = {}  # in order, each once
+        self.chunks: dict[bytes, bytes] = {}  # what lies at the hub beside the messages, by digest
         self.invite(0)
 
     def copy(self) -> "Parties":
         twin = object.__new__(Parties)
         twin.__dict__.update(self.__dict__)
         twin.states, twin.vectors = dict(self.states), dict(self.vectors)
-        twin.gone, twin.seen = set(self.gone), list(self.seen)
+        twin.gone, twin.seen, twin.chunks = set(self.gone), dict(self.seen), dict(self.chunks)
         return twin
 
     def invite(self, attempt: int) -> None:
         for site in self.sites:
-            seed = self.seeds[site]
-            self.states[site] = Invited(site, PLAN, attempt, self.corrupt, self.minimum, dict(self.public), seed)
+            charter = self.corrupt, self.minimum, dict(self.public)
+            self.states[site] = Invited(site, PLAN, attempt, *charter, self.seeds[site], self.ring)
 
     def deliver(self, site: str, request: Message) -> Any:
         """One request to one site: the reply, and the site's next state. A violation leaves the state as it was."""
         message = encode(request)
         state: Any = decode(encode(self.states[site]), type(self.states[site]))
-        following, reply = state.answer(decode(message, state.accepts), Own(self.keys[site], self.vectors[site]))
+        vector = self.vectors[site].copy()
+        following, reply = state.answer(decode(message, state.accepts), Own(self.keys[site], vector, self.spread))
         self.states[site] = Waiting(following) if isinstance(following, Paired) else following
         sent = encode(reply)
-        self.seen += [message, sent]
+        self.note(message, sent)
+        if isinstance(request, Contribute):
+            self.put(vector)
         return decode(sent, type(reply))
+
+    def note(self, *data: bytes) -> None:
+        self.seen.update(dict.fromkeys(data))
+
+    def put(self, vector: Vector) -> tuple[bytes, ...]:
+        """Lays a vector beside the messages: its chunks' digests."""
+        content = bytes(as_bytes(vector))
+        parts = [content[at : at + prg.CHUNK_BYTES] for at in range(0, len(content), prg.CHUNK_BYTES)]
+        self.chunks.update({merkle.leaf(part): part for part in parts})
+        self.note(*parts)
+        return tuple(map(merkle.leaf, parts))
+
+    def masked(self, reply: Contributed) -> Vector:
+        """y of a contribution."""
+        return np.frombuffer(b"".join(map(self.chunks.__getitem__, reply.chunks)), dtype=element(self.ring))
 
     def ask(self, ask: Ask, hooks: Hooks = UNTOUCHED) -> dict[str, Any]:
         """One round: the replies that arrive."""
-        self.seen.append(encode(ask.state))
+        self.note(encode(ask.state))
         replies = {}
         for site, request in ask.requests.items():
             if site in self.gone or hooks.drop(type(request), site):
@@ -122,8 +156,11 @@ class Parties:
         """Rounds to the end, as the hub's coordinator closes them."""
         while True:
             outcome = close(ask, self.ask(ask, hooks))
+            if isinstance(outcome, Done) and isinstance(outcome.output, Opened):
+                summed = outcome.output.summed(self.chunks.__getitem__)
+                self.note(encode(outcome.output), encode(summed.receipt), summed.content)
+                return summed
             if isinstance(outcome, Done):
-                self.seen.append(encode(outcome.output))
                 return outcome.output
             ask = outcome
 
@@ -134,7 +171,8 @@ class Parties:
             present = {site: key for site, key in self.public.items() if site not in self.gone}
             before = len(self.gone)
             try:
-                session: Session = self.run(key_setup.begin(PLAN, attempt, present, self.corrupt, self.minimum), hooks)
+                ask = key_setup.begin(PLAN, attempt, present, self.corrupt, self.minimum, self.ring)
+                session: Session = self.run(ask, hooks)
                 return session
             except NotEnoughSites:
                 if len(self.gone) == before:
@@ -165,6 +203,24 @@ class Parties:
         summed: Summed = self.run(self.begin(session, step, receipt, cohort, public), hooks)
         return summed
 
+    def contributed(self, session: Session, hooks: Hooks = UNTOUCHED) -> tuple[Ask, dict[str, Any]]:
+        """The first round of a sum: the hub's question, and what the sites contributed."""
+        ask = self.begin(session)
+        return ask, self.ask(ask, hooks)
+
+    def at_lock(self, session: Session, *gone: str) -> Ask:
+        """A sum up to the request to lock, `gone` having vanished before."""
+        ask: Ask = self.next(self.begin(session), Hooks(silent(Contribute, *gone)))
+        return ask
+
+    def at_unmask(self, session: Session, *gone: str) -> Ask:
+        ask: Ask = self.next(self.at_lock(session, *gone))
+        return ask
+
+    def next(self, ask: Ask, hooks: Hooks = UNTOUCHED) -> Any:
+        """One round, closed: the next question, or what is done."""
+        return close(ask, self.ask(ask, hooks))
+
     def signed(self, header: SignedHeader, **changes: Any) -> SignedHeader:
         """A header as its site, corrupt, would sign it with other contents."""
         changed = replace(header, **changes)
@@ -179,15 +235,37 @@ def close(ask: Ask, replies: Mapping[str, Any]) -> Any:
     return state.close(replies)
 
 
+def refuses(parties: Parties, site: str, request: Message, words: str) -> None:
+    """`site` refuses, says so in these words, and is as it was."""
+    before = encode(parties.states[site])
+    with pytest.raises(ProtocolViolation, match=words):
+        parties.deliver(site, request)
+    assert encode(parties.states[site]) == before
+
+
+def lock_requests(
+    session: Session, cohort: Sequence[str], replies: Mapping[str, Contributed], survivors: Sequence[str]
+) -> dict[str, Lock]:
+    """What a hub would send to lock `survivors`, whoever they are."""
+    headers, at_work = tuple(replies[site].header for site in survivors), members(session, set(cohort))
+    return {
+        member: Lock(
+            headers,
+            tuple(replies[peer].sealed[others(at_work, peer).index(member)] for peer in others(survivors, member)),
+        )
+        for member in members(session, set(survivors))
+    }
+
+
 @lru_cache(maxsize=32)
-def _agreed(count: int, corrupt: int, seed: str) -> tuple[Parties, Session]:
-    parties = Parties(names(count), seed, corrupt)
+def _agreed(count: int, corrupt: int, seed: str, ring: RingBits) -> tuple[Parties, Session]:
+    parties = Parties(names(count), seed, corrupt, ring=ring)
     return parties, parties.setup()
 
 
-def agreed(count: int, corrupt: int = -1, seed: str = "runs") -> tuple[Parties, Session]:
+def agreed(count: int, corrupt: int = -1, seed: str = "runs", ring: RingBits = 64) -> tuple[Parties, Session]:
     """`count` sites after setup; each caller gets parties of its own."""
-    parties, session = _agreed(count, corrupt, seed)
+    parties, session = _agreed(count, corrupt, seed, ring)
     return parties.copy(), session
 
 

@@ -91,6 +91,7 @@ def test_a_blob_goes_up_and_another_comes_down(mailbox: EmbeddedValkey) -> None:
     chunk = os.urandom(4 << 20)
     with client(mailbox, "site-north") as site, client(mailbox, "hub") as hub:
         site.set("s:north:up:job:0", chunk)
+        assert hub.getrange("s:north:up:job:0", 0, 1) == chunk[:2]
         assert hub.getdel("s:north:up:job:0") == chunk
         hub.set("s:north:dn:job:0", chunk)
         assert site.get("s:north:dn:job:0") == chunk
@@ -225,6 +226,7 @@ BY_THE_SITE = [
     *("LMOVE s:north:hub s:north:tasks LEFT LEFT", "TYPE s:north:hub", "EXPIRE s:north:hub 1"),
     *("GET s:north:up:1", "SET s:north:up:1 x GET", "GETDEL s:north:up:1", "DEL s:north:up:1"),
     *("SET s:north:dn:1 x", "DEL s:north:dn:1", "APPEND s:north:up:1 x", "STRLEN s:north:up:1"),
+    *("GETRANGE s:north:up:1 0 1", "GETRANGE s:south:dn:1 0 1"),
     *("DEL s:north:tasks", "LRANGE s:north:tasks 0 -1", "SADD s:north:other x"),
     # other sites, the hub
     *("LPUSH s:south:tasks x", "LPUSH s:south:hub x", "BRPOP s:south:tasks 1", "LLEN s:south:tasks"),
@@ -249,6 +251,7 @@ BY_THE_HUB = [
     *("BLMOVE s:south:hub h:proc:south RIGHT LEFT 1", "SET h:secret x", "GET h:secret", "LPUSH h:x x"),
     *("KEYS *", "SCAN 0", "CONFIG GET *", "FLUSHALL", "ACL LIST", "EVAL return_1 0", "SCRIPT LOAD x"),
     *("SUBSCRIBE x", "PUBLISH x y", "MONITOR", "SHUTDOWN NOSAVE", "CLIENT LIST", "DEL s:north:tasks"),
+    *("GETRANGE h:secret 0 1", "GETRANGE s:south:up:1 0 1", "SETRANGE s:north:up:1 0 x"),
 ]
 
 

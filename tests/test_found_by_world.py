@@ -16,6 +16,10 @@ from tests.schedules.parties import DONE
 from tests.schedules.runner import judged
 from tests.world import Faults, World
 
+LONELY_NEXT = (
+    *(Until("AwaitContributions"), Partition("a"), DeadlineFires(), Heal()),
+    *(Until("AwaitShares"), Partition("b"), DeadlineFires(), Heal()),
+)
 DAY, HOUR = 86_400.0, 3_600.0
 LATE_REFUSAL = Schedule(1, 4, 1, (Until("AwaitContributions"), Partition("d"), Refuses("d"), DeadlineFires(), Heal()))
 SET_BACK = {
@@ -33,6 +37,11 @@ def test_a_refusal_of_a_site_that_was_left_out_changes_nothing() -> None:
     world = FastWorld(LATE_REFUSAL)
     world.play()
     assert (world.hub.store.status, judged(LATE_REFUSAL)) == (DONE, [])
+
+
+def test_a_site_that_the_next_cohort_leaves_without_neighbours_is_not_asked_to_refuse() -> None:
+    """A neighbour dropped out of the first sum, another did not open it: the site's own rule ended everybody's job."""
+    assert judged(Schedule(0, 7, 2, LONELY_NEXT, large=True)) == []
 
 
 def test_a_site_that_was_left_out_and_refuses_late_does_not_end_the_job_of_the_others(tmp_path: Path) -> None:

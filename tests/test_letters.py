@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -35,7 +36,8 @@ SIGNING = {name: SigningKey(bytes([place]) * 32) for place, name in enumerate(NA
 SEALING = {name: HybridKey(bytes([place]) * 96) for place, name in enumerate(NAMES)}
 PARTIES = {name: Party(name, SIGNING[name].public, SEALING[name].public) for name in NAMES}
 CHARTER = draft("hospitals", PARTIES["hub"], [PARTIES[name] for name in "abc"], Rules())
-DESKS = {name: Desk(name, CHARTER, SIGNING[name], SEALING[name]) for name in NAMES}
+FOLDER: Any = None  # no chunk travels here
+DESKS = {name: Desk(name, CHARTER, SIGNING[name], SEALING[name], FOLDER) for name in NAMES}
 HUB, SITE = DESKS["hub"], DESKS["a"]
 RUN, OTHER = "0" * 31 + "1", "0" * 31 + "2"
 METADATA = {
@@ -159,19 +161,19 @@ def test_a_letter_of_a_kind_that_is_not_due_here_is_not_believed(hub: Engine) ->
 
 
 def test_a_letter_of_another_charter_or_of_a_stranger_is_not_believed(site: Engine) -> None:
-    newer = Desk("a", replace(CHARTER, version=2), SIGNING["a"], SEALING["a"])
+    newer = Desk("a", replace(CHARTER, version=2), SIGNING["a"], SEALING["a"], FOLDER)
     with pytest.raises(ProtocolViolation, match="another charter"):
         HUB.read(wrote(site, newer, "hub", "x")[0], TO_HUB)
-    stranger = Desk("z", CHARTER, SIGNING["a"], SEALING["a"])
+    stranger = Desk("z", CHARTER, SIGNING["a"], SEALING["a"], FOLDER)
     with pytest.raises(ProtocolViolation, match="not a member"):
         HUB.read(wrote(site, stranger, "hub", "x", run=OTHER)[0], TO_HUB)
-    impostor = Desk("b", CHARTER, SIGNING["a"], SEALING["a"])
+    impostor = Desk("b", CHARTER, SIGNING["a"], SEALING["a"], FOLDER)
     with pytest.raises(ProtocolViolation, match="signature"):
         HUB.read(wrote(site, impostor, "hub", "x", run="f" * 32)[0], TO_HUB)
 
 
-def test_every_kind_goes_one_way_only_but_the_ack() -> None:
-    assert {"ack"} == TO_SITE & TO_HUB
+def test_every_kind_goes_one_way_only_but_acks_and_talk_of_chunks() -> None:
+    assert {"ack", "wanted", "here"} == TO_SITE & TO_HUB
     assert set(letters.PAYLOADS) == TO_SITE | TO_HUB
 
 
@@ -198,7 +200,7 @@ def test_a_letter_is_taken_once(site: Engine, hub: Engine) -> None:
 def test_two_letters_under_one_number_are_equivocation(site: Engine, hub: Engine) -> None:
     (letter,) = wrote(site, SITE, "hub", "yes")
     taken(hub, letter)
-    forger = Desk("a", CHARTER, SIGNING["a"], SEALING["a"])
+    forger = Desk("a", CHARTER, SIGNING["a"], SEALING["a"], FOLDER)
     again = forger._seal("hub", RUN, 0, "reply", Reply(0, b"no"))
     with pytest.raises(ProtocolViolation, match="equivocation"):
         taken(hub, again)
@@ -373,7 +375,7 @@ def test_nothing_is_lost_or_doubled_over_ways_that_are_away_lose_and_repeat(
     site, hub = databases["site"], databases["hub"]
     written = wrote(site, SITE, "hub", *map(str, range(12)))
     up, down = Way(seed, 0.3, 0.3, 0.3), Way(seed + 100, lost=0.4, twice=0.3)
-    post, door, chance = poster(site, hub=up), Door(hub, HUB, "a"), random.Random(seed)
+    post, door, chance = poster(site, hub=up), Door(hub, HUB, "a", FOLDER), random.Random(seed)
     worked: list[bytes] = []
     for second in range(2000):
         post.post(float(second))
@@ -399,7 +401,7 @@ def test_nothing_is_lost_or_doubled_over_ways_that_are_away_lose_and_repeat(
 
 def test_what_is_no_letter_is_set_aside_and_stops_nothing(databases: dict[str, Engine]) -> None:
     hub, site = databases["hub"], databases["site"]
-    door = Door(hub, HUB, "a")
+    door = Door(hub, HUB, "a", FOLDER)
     (letter,) = wrote(site, SITE, "hub", "hello")
     (neighbours,) = wrote(site, DESKS["b"], "hub", "hello", run=OTHER)
     for rubbish in (b"", b"\xc1", b"\x91" * 5000, letter[:-1], letter + b"\0", neighbours, HUBS):

@@ -121,7 +121,7 @@ def test_a_plan_below_the_floor_of_the_charter_is_not_loaded() -> None:
         load(encode(replace(PLAN, charter=strict.digest, minimum_sites=3)), strict)
 
 
-@pytest.mark.parametrize("parameters", [b"", b"[]", b"{", b'{"columns":NaN}', b"\xff", b"null"])
+@pytest.mark.parametrize("parameters", [b"", b"[]", b"{", b'{"columns":NaN}', b"\xff", b"null", b'{"c":["\xe8"]}'])
 def test_parameters_that_are_no_json_object_are_a_violation(parameters: bytes) -> None:
     with pytest.raises(ProtocolViolation):
         load(encode(replace(PLAN, parameters=parameters)), CHARTER).job()

@@ -18,20 +18,21 @@ from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from hansa import charter as charters
+from hansa import evidence_file
 from hansa import replay as replays
 from hansa.charter import Rules
 from hansa.cli import main
-from hansa.crypto import merkle
+from hansa.crypto import merkle, prg
 from hansa.crypto.keys import digest
 from hansa.errors import ProtocolViolation, Refused
+from hansa.evidence_file import EvidenceFile
 from hansa.hub import evidence as kept
 from hansa.hub.models import EvidenceRow
 from hansa.jobs.base import Column, Reals, Schema, Step, Table, to_ring
 from hansa.messages import HUB, decode, encode
 from hansa.plan import load
-from hansa.protocols.base import Done
-from hansa.protocols.masks import mask_self
-from hansa.protocols.secure_sum import AwaitShares, Receipt, lock_digest
+from hansa.protocols.secure_sum import Opened, Summed
+from hansa.protocols.survivors import Receipt, headers_digest, lock_digest
 from hansa.replay import Evidence, Setup, Sum, read, replay
 from tests.test_world import BAD_DAY, check_right, took_part
 from tests.world import World
@@ -138,7 +139,7 @@ def alter(value: Any, chance: random.Random) -> Any:
     if isinstance(value, str):
         return value[:-1] + ("x" if value[-1] != "x" else "y")
     if value is None:
-        return Receipt(bytes(32), bytes(32), bytes(8))
+        return Receipt(bytes(32), (), bytes(32), {}, (bytes(32),))
     return value + 1
 
 
@@ -223,28 +224,35 @@ def added_to(total: bytes, place: int, number: int) -> bytes:
     return ring.tobytes()
 
 
+def false_total(step: Sum, total: bytes) -> Sum:
+    """The step with another total, under its own digest."""
+    opening = replace(step.opening, total=total, chunks=(merkle.leaf(total),))
+    return replace(step, opening=opening)
+
+
 def test_a_number_added_to_any_one_coordinate_of_a_total_is_found(vanished: Finished) -> None:
     """Refusal 7. The steps before are replayed once, as they are."""
     evidence, charter, opened = vanished.evidence, vanished.world.charter, None
     plan = load(evidence.plan, charter)
     session = replays._check_setup(evidence.setup, plan, charter)
     for number, step in enumerate(evidence.sums):
+        rest = number, plan.job(), session, opened, replays.nowhere, range
         for place in range(len(step.opening.total) // 8):
             for more in (1, 2**31):
-                total = added_to(step.opening.total, place, more)
-                false = put(step, ("opening", "total"), lambda _, new=total: new)
+                false = false_total(step, added_to(step.opening.total, place, more))
                 with pytest.raises(ProtocolViolation, match="the total is not the sum"):
-                    replays._replay_sum(false, number, plan.job(), session, opened)
-        opened = replays._replay_sum(step, number, plan.job(), session, opened)
+                    replays._replay_sum(false, *rest)
+        opened = replays._replay_sum(step, *rest)
 
 
 def test_a_false_total_that_the_next_receipt_repeats_is_found(vanished: Finished) -> None:
     sums = vanished.evidence.sums
     for number in range(len(sums) - 1):
-        total = added_to(sums[number].opening.total, 0, 2**31)
-        false = put(vanished.evidence, ("sums", number, "opening", "total"), lambda _, new=total: new)
-        shown = ("sums", number + 1, "contributions", "request", "receipt", "total")
-        refuses(vanished, put(false, shown, lambda _, new=total: new), f"^step {number + 1}: the total is not the sum")
+        step = false_total(sums[number], added_to(sums[number].opening.total, 0, 2**31))
+        false = put(vanished.evidence, ("sums", number), lambda _, new=step: new)
+        shown = ("sums", number + 1, "contributions", "request", "receipt", "chunks")
+        chunks = step.opening.chunks
+        refuses(vanished, put(false, shown, lambda _, new=chunks: new), f"^step {number + 1}: the total is not the sum")
 
 
 @pytest.mark.parametrize("number", [1, 3])
@@ -252,18 +260,17 @@ def test_a_hub_that_shows_a_false_total_to_everybody_ends_with_evidence_against_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """The attack itself: sites go on, as each sees the same total; replay names the step."""
-    honest, opened = AwaitShares.close, []
+    honest, opened = Opened.summed, []
 
-    def close(state: AwaitShares, replies: Any) -> Done[Any]:
-        done = honest(state, replies)
-        opened.append(state.sid)
+    def summed(state: Opened, *rest: Any) -> Summed:
+        true = honest(state, *rest)
+        opened.append(state)
         if len(opened) != number + 1:
-            return done
-        receipt = done.output.receipt
-        receipt = replace(receipt, total=added_to(receipt.total, len(receipt.total) // 8 - 1, 1))
-        return Done(replace(done.output, receipt=receipt))
+            return true
+        content = added_to(true.content, len(true.content) // 8 - 1, 1)
+        return replace(true, receipt=state.receipt([merkle.leaf(content)]), content=content)
 
-    monkeypatch.setattr(AwaitShares, "close", close)
+    monkeypatch.setattr(Opened, "summed", summed)
     world = World(tmp_path)
     job = finish(world, world.propose())
     refuses(job, job.evidence, f"^step {number + 1}: the total is not the sum")
@@ -280,10 +287,12 @@ def test_steps_left_out_or_in_another_order_are_found(quiet: Finished) -> None:
 
 
 def test_another_vector_of_a_site_is_found_even_with_its_root(quiet: Finished) -> None:
-    masked = quiet.evidence.sums[1].contributions.masked[2]
+    masked = quiet.evidence.sums[1].contributions.beside[2]
     other = random.Random(1).randbytes(len(masked))
     path = ("sums", 1, "contributions")
-    false = put(quiet.evidence, (*path, "masked", 2), lambda _: other)
+    false = put(quiet.evidence, (*path, "beside", 2), lambda _: other)
+    refuses(quiet, false, "^step 2: the contribution of 's2' is not the one it signed")
+    false = put(false, (*path, "chunks", 2), lambda _: (merkle.leaf(other),))
     refuses(quiet, false, "^step 2: the contribution of 's2' is not the one it signed")
     false = put(false, (*path, "headers", 2, "root"), lambda _: merkle.root([merkle.leaf(other)]))
     refuses(quiet, false, "^step 2: the signature of 's2' on its contribution does not hold")
@@ -293,10 +302,10 @@ def test_a_survivor_left_out_with_everything_of_it_is_found(quiet: Finished) -> 
     def without(kept: Sum) -> Sum:
         found = kept.contributions
         opening = {
-            site: replace(shares, own=shares.own[:-1]) for site, shares in kept.opening.shares.items() if site != "s3"
+            site: replace(shares, own=shares.own[:-32]) for site, shares in kept.opening.shares.items() if site != "s3"
         }
         locks = {site: lock for site, lock in kept.locks.signatures.items() if site != "s3"}
-        found = replace(found, headers=found.headers[:-1], masked=found.masked[:-1])
+        found = replace(found, headers=found.headers[:-1], chunks=found.chunks[:-1], beside=found.beside[:-1])
         return Sum(found, replace(kept.locks, signatures=locks), replace(kept.opening, shares=opening))
 
     refuses(quiet, put(quiet.evidence, ("sums", 3), without), "^step 4: the signature of 's0' on the survivor set")
@@ -348,7 +357,7 @@ def signed_step(job: Finished, number: int, path: tuple[Any, ...], change: Calla
     for header in step.contributions.headers:
         anew = replace(header, sid=sid)
         headers.append(replace(anew, signature=keys[header.site][0].sign("sum/header", anew.signed())))
-    locked = lock_digest(sid, headers)
+    locked = lock_digest(sid, [header.site for header in headers], headers_digest(headers))
     locks = {site: keys[site][0].sign("sum/lock", locked) for site in step.locks.signatures}
     step = put(step, ("contributions", "headers"), lambda _: tuple(headers))
     return put(job.evidence, ("sums", number), lambda _: put(step, ("locks", "signatures"), lambda _: locks))
@@ -362,7 +371,7 @@ def test_a_setup_that_the_rules_do_not_allow_is_found_even_if_everybody_signed_i
         (("manifest", "roster"), ("s1", "s0", "s2", "s3"), "not a sorted part"),
         (("offers", "offers", 1, "public"), setup.offers.offers[0].public, "two sites offer the same key"),
         (("reveals", "reveals", 1, "rho"), bytes(32), "other randomness"),
-        (("reveals", "reveals", 1, "ciphertexts"), (), "does not reach every later site"),
+        (("manifest", "ring"), 32, "the ring is not"),
     ):
         refuses(quiet, signed_setup(quiet, put(setup, path, lambda _, new=new: new)), sentence)
     assert signed_setup(quiet, setup) == quiet.evidence
@@ -386,16 +395,19 @@ def test_a_step_that_does_not_follow_is_found_even_if_everybody_signed_it(quiet:
         step = decode(public, Step)
         return encode(replace(step, blocks=tuple(replace(block, bound=block.bound * 1.01) for block in step.blocks)))
 
+    def gone_tag(tags: bytes) -> bytes:
+        return tags[:16] + bytes(16) + tags[32:]
+
     for job, number, path, change, sentence in (
         (quiet, 0, (*contributions, "public"), lambda _: huge, "could overflow"),
         (quiet, 1, (*contributions, "public"), wider, "does not follow"),
         (quiet, 1, (*contributions, "receipt"), lambda _: None, "receipt is not of the total before"),
-        (quiet, 1, (*contributions, "receipt", "total"), lambda total: added_to(total, 0, 1), "receipt is not of"),
+        (quiet, 1, (*contributions, "receipt", "chunks", 0), lambda chunk: bytes(32), "receipt is not of"),
         (vanished, 2, (*contributions, "receipt"), lambda _: first, "receipt is not of the total before"),
         (vanished, 2, (*contributions, "cohort"), lambda _: tuple(vanished.world.names), "sites that were left"),
-        (quiet, 1, ("contributions", "headers", 0, "tags", 0), lambda _: bytes(16), "has two tags"),
+        (quiet, 1, ("contributions", "headers", 0, "tags"), lambda tags: bytes(16) + tags[16:], "has two tags"),
         (quiet, 1, ("contributions", "headers", 0, "commitment"), lambda _: bytes(32), "another than it committed to"),
-        (vanished, 1, ("contributions", "headers", 0, "tags", 1), lambda _: bytes(16), "open another secret"),
+        (vanished, 1, ("contributions", "headers", 0, "tags"), gone_tag, "open another secret"),
     ):
         refuses(job, signed_step(job, number, path, change), f"^step {number + 1}: .*{sentence}")
     assert signed_step(quiet, 1, (*contributions, "step"), int) == quiet.evidence
@@ -406,9 +418,9 @@ def test_too_few_survivors_or_shares_are_found_even_if_they_signed(quiet: Finish
         found = kept.contributions
         locks = {site: kept.locks.signatures[site] for site in ("s0", "s1")}
         opening = {
-            site: replace(kept.opening.shares[site], own=kept.opening.shares[site].own[:2]) for site in ("s0", "s1")
+            site: replace(kept.opening.shares[site], own=kept.opening.shares[site].own[:64]) for site in ("s0", "s1")
         }
-        found = replace(found, headers=found.headers[:2], masked=found.masked[:2])
+        found = replace(found, headers=found.headers[:2], chunks=found.chunks[:2], beside=found.beside[:2])
         return Sum(found, replace(kept.locks, signatures=locks), replace(kept.opening, shares=opening))
 
     refuses(quiet, signed_step(quiet, 3, (), two), "^step 4: the survivor set is below the floor")
@@ -447,13 +459,13 @@ def test_evidence_shows_no_input_even_with_every_mask_removed_that_it_opens(
     for step in evidence.sums:
         request_, headers = step.contributions.request, step.contributions.headers
         asked_step, sid = decode(request_.public, Step), request_.sid(session)
-        secrets = replays._open_secrets(step.opening, session, len(headers), len(request_.cohort) - len(headers))
-        for header, masked, own in zip(headers, step.contributions.masked, secrets, strict=False):
+        masks = replays._open_masks(step, session, sid)
+        for header, masked, (own, info, subtract) in zip(headers, step.contributions.beside, masks, strict=False):
             table = Table(schema, 1, {"x": np.array([job.world.values[header.site]])})
             plain = to_ring(asked_step, asked.encode(table, asked_step), bytes)
             assert plain.astype("<u8").tobytes() not in content or not plain.any()
             half = np.frombuffer(masked, dtype="<u8").copy()
-            mask_self(half, own, sid, header.site, remove=True)
+            prg.add_stream(half, own, info, subtract=subtract)
             assert not (half == plain).any()
             seen += np.count_nonzero(plain)
     assert seen > 20
@@ -467,7 +479,7 @@ def test_a_job_without_answer_or_without_all_its_evidence_can_not_be_replayed(qu
         evidence_of(quiet.world, "0" * 32)
     with pytest.raises(Refused, match="no answer to replay: it is proposed"):
         evidence_of(quiet.world, quiet.world.propose())
-    for kept_rounds in ([], [2, 4], range(5, 14)):
+    for kept_rounds in ([], [2, 5], range(6, 17)):
         with Session(quiet.world.engines[HUB]) as db:
             wanted = EvidenceRow.run == quiet.run, EvidenceRow.round.not_in(kept_rounds)
             db.execute(delete(EvidenceRow).where(*wanted))
@@ -511,14 +523,14 @@ def test_the_command_replays_from_a_hub_and_from_a_file_alone(
     assert vanished.world.charter.digest.hex() in said and "Compare its digest" in said
     code, said = hansa(monkeypatch, capsys, "audit", "evidence", run, "--home", home, "--out", file)
     assert code == 0, said
-    assert read(file.read_bytes()) == vanished.evidence
+    assert read(EvidenceFile(file).evidence()) == vanished.evidence
     monkeypatch.delenv("HANSA_HOME", raising=False)
     code, said = hansa(monkeypatch, capsys, "audit", "replay", "--file", file, "--charter", home / "charter")
     assert code == 0 and "Compare its digest" not in said
     (home / "charter").write_bytes(encode(charters.SignedCharter(b"", ())))
     assert hansa(monkeypatch, capsys, "audit", "replay", "--file", file, "--charter", home / "charter")[0] == 2
-    false = put(vanished.evidence, ("sums", 1, "opening", "total"), lambda total: bytes(len(total)))
-    file.write_bytes(encode(false))
+    false = put(vanished.evidence, ("sums", 1), lambda step: false_total(step, bytes(len(step.opening.total))))
+    evidence_file.write(file, encode(false), (), bytes)
     code, said = hansa(monkeypatch, capsys, "audit", "replay", "--file", file)
     assert (code, said) == (2, "hansa: step 2: the total is not the sum of the contributions without their masks\n")
     for words in (("--file", tmp_path / "none"), (), (run, "--file", file)):

@@ -4,7 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from hansa.crypto import prg
+from hansa.protocols import graph
+from hansa.protocols.secure_sum import Lock
+from hansa.protocols.thresholds import Floors
 from tests.schedules import events
+from tests.schedules.boxes import Answered, Totalled
 from tests.schedules.events import CrashAfterPersist, DeadlineFires, Deliver, Schedule, Until, draw
 from tests.schedules.judge import Judge
 from tests.schedules.lies import HUB_LIES, MEMBER_LIES
@@ -53,12 +58,37 @@ def test_every_lie_is_told_and_does_no_harm(lie: str) -> None:
     raise AssertionError("never told")
 
 
+def test_a_third_of_the_schedules_are_large() -> None:
+    drawn = [draw(seed) for seed in range(CLEAN)]
+    assert CLEAN / 4 < sum(schedule.large for schedule in drawn) < CLEAN / 2
+    assert sum(schedule.chunks > 1 for schedule in drawn) > CLEAN / 10
+
+
 def test_without_events_every_job_is_done_over_everybody() -> None:
-    for sites in (3, 4, 5, 6):
-        world = World(Schedule(0, sites, 3))
+    for sites, large, chunks in ((3, False, 1), (4, False, 2), (6, False, 1), (7, True, 1), (9, True, 2)):
+        world = World(Schedule(0, sites, 3, (), large, chunks))
         world.play()
         assert (world.hub.store.status, Judge(world).broken()) == (DONE, [])
         assert len(world.hub.store.active) == sites
+
+
+def test_in_a_large_session_two_sites_are_off_the_committee_and_two_are_no_neighbours() -> None:
+    world = World(Schedule(1, 7, 2, (), large=True))
+    world.play()
+    session = next(note.state.session for note in world.notes if isinstance(note, Totalled))
+    with world.schedule.conditions():
+        assert len(session.committee) == 5
+        assert {len(session.neighbours(site)) for site in world.names} == {4}
+    locked = {note.site for note in world.notes if isinstance(note, Answered) and isinstance(note.request, Lock)}
+    assert locked == set(session.committee)
+
+
+def test_floors_and_graph_are_the_products_again_after_a_schedule() -> None:
+    before = Floors.of, graph.neighbours, prg.CHUNK_BYTES
+    with pytest.raises(KeyError), Schedule(1, 7, 1, (), large=True, chunks=2).conditions():
+        assert Floors.of(7, -1, 3).degree == 4
+        raise KeyError
+    assert before == (Floors.of, graph.neighbours, prg.CHUNK_BYTES)
 
 
 def test_a_schedule_is_its_text_and_plays_the_same_again() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hansa.errors import ProtocolViolation
 from hansa.jobs import EXAMPLES
 from hansa.jobs.base import Answer, Flags, Job, Reals, Step, Total, from_ring, reals, size, to_ring
-from hansa.jobs.verification import check_follows
+from hansa.jobs.verification import _plain, check_follows
 
 Link = tuple[Job, Step, Total, Step]
 
@@ -111,3 +111,9 @@ def test_the_last_digits_of_another_machine_make_no_difference() -> None:
     job, step, total, following = list(links("glm"))[-1]
     nearly = {name: value if value.dtype == np.bool_ else value * (1 + 1e-12) for name, value in total.values.items()}
     check_follows(job, step, Total(total.sites, nearly), following)
+
+
+@pytest.mark.parametrize("state", [b"\xa1\xe8", b"\xc1", b"\x91" * 5000])
+def test_a_public_state_that_is_no_value_at_all_is_the_hubs_fault(state: bytes) -> None:
+    with pytest.raises(ProtocolViolation, match="malformed"):
+        _plain(state)

@@ -8,7 +8,7 @@ Each site holds one row, 3^i, so that the total tells exactly who is in it.
 
 import heapq
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from hansa import charter as charters
 from hansa.charter import Charter, Party, Rules
+from hansa.crypto import merkle
 from hansa.crypto.keys import HybridKey, SigningKey
 from hansa.hub import models, people
 from hansa.hub.actions import store_proposal
@@ -25,7 +26,9 @@ from hansa.hub.gateway import Door
 from hansa.hub.models import Job, Participant
 from hansa.jobs.base import Column, Schema
 from hansa.mail import boxes
+from hansa.mail.blobs import Folder
 from hansa.mail.boxes import Desk, Outbox
+from hansa.mail.carriage import Carriage
 from hansa.mail.database import migrate, open_engine
 from hansa.messages import HUB
 from hansa.plan import Question, make
@@ -51,6 +54,7 @@ class Counts:
     dropped: int = 0
     repeated: int = 0
     restarts: int = 0
+    chunks: int = 0
 
 
 @dataclass(order=True)
@@ -60,6 +64,25 @@ class Flight:
     sender: str = field(compare=False)
     receiver: str = field(compare=False)
     data: bytes = field(compare=False)
+
+
+class Shelf:
+    """A mailbox's chunks, both ways; each that is offered may be lost."""
+
+    def __init__(self, world: "World", chunks: dict[bytes, bytes]) -> None:
+        self._world, self._chunks = world, chunks
+
+    def offer(self, chunks: Sequence[bytes]) -> None:
+        for chunk in chunks:
+            self._world.counts.chunks += 1
+            if self._world.chance.random() >= self._world.faults.drop:
+                self._chunks[merkle.leaf(chunk)] = chunk
+
+    def take(self, digest: bytes) -> bytes | None:
+        return self._chunks.get(digest)
+
+    def reset(self) -> None:
+        pass
 
 
 def _hub_engine(url: str) -> Engine:
@@ -103,13 +126,18 @@ class World:
         cards = {name: Party(name, keys[0].public, keys[1].public) for name, keys in self._keys.items()}
         rules = rules or Rules(round_seconds=20)
         self.charter: Charter = charters.draft("world", cards[HUB], [cards[name] for name in self.names], rules)
-        self.desks = {name: Desk(name, self.charter, *keys) for name, keys in self._keys.items()}
+        self.desks = {
+            name: Desk(name, self.charter, *keys, Folder(folder / "chunks" / name)) for name, keys in self._keys.items()
+        }
+        self._shelves: dict[str, dict[bytes, bytes]] = {name: {} for name in self.names}
         hub = _hub_engine(hub_url) if hub_url else _engine(folder / "hub.sqlite", [models.Base, boxes.Base])
         self.engines = {HUB: hub}
         for name in self.names:
             self.engines[name] = _engine(folder / f"{name}.sqlite", [journal.Base, boxes.Base])
             (folder / f"{name}.csv").write_text(f"x\n{self.values[name]}\n", encoding="utf-8")
-        self.doors = {name: Door(self.engines[HUB], self.desks[HUB], name) for name in self.names}
+        self.doors = {
+            name: Door(self.engines[HUB], self.desks[HUB], name, self._carriage(HUB, name)) for name in self.names
+        }
         self.sites = {name: self._site(name) for name in self.names}
         self.coordinator = self._coordinator()
         with Session(self.engines[HUB]) as db, db.begin():
@@ -125,7 +153,12 @@ class World:
         source = TableSource("numbers", str(self._folder / f"{name}.csv"))
         settings = Settings(name, "unused", "unused", (source,), Policy())
         engine = self.engines[name]
-        return Site(engine, engine, self.desks[name], settings, self._folder, self._draw)
+        carriage = self._carriage(name, HUB)
+        return Site(engine, engine, self.desks[name], settings, self._folder, self._draw, carriage)
+
+    def _carriage(self, name: str, peer: str) -> Carriage:
+        desk, shelf = self.desks[name], Shelf(self, self._shelves[peer if name == HUB else name])
+        return Carriage(desk, peer, desk.folder, shelf, lambda letter: self.launch(name, peer, letter))
 
     def _coordinator(self) -> Coordinator:
         return Coordinator(self.engines[HUB], self.engines[HUB], self.desks[HUB])
@@ -175,8 +208,27 @@ class World:
                 while self.sites[name].work(self.now):
                     pass
         if HUB not in self.dead:
-            for run in self.coordinator.tick(self.now):
-                self.coordinator.turn(run, self.now)
+            waiting, closed = self.coordinator.tick(self.now)
+            for run in waiting:
+                self._turn(run)
+            for run in closed:
+                self._follow(run)
+            self._fetch()
+
+    def _turn(self, run: str) -> None:
+        self.coordinator.turn(run, self.now)
+        self._follow(run)
+
+    def _follow(self, run: str) -> None:
+        """As the hub's processes do after a turn; a task may get lost, as a letter may."""
+        for number in self.coordinator.given_out(run, self.now):
+            if self.chance.random() >= self.faults.drop and self.coordinator.add_up(run, [number]):
+                self._turn(run)
+        self._fetch()
+
+    def _fetch(self) -> None:
+        for run, site in self.coordinator.fetching():
+            self.doors[site].fetch(run, self.now)
 
     def run_until(self, done: Callable[[], bool], steps: int = 20_000) -> None:
         for _ in range(steps):
@@ -238,7 +290,7 @@ class World:
         if flight.receiver == HUB:
             ack, run = self.doors[flight.sender].receive(flight.data, self.now)
             if run is not None:
-                self.coordinator.turn(run, self.now)
+                self._turn(run)
         else:
             ack = self.sites[flight.receiver].receive(flight.data, self.now)
         if ack is not None:

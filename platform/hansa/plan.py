@@ -44,7 +44,7 @@ def _json(data: bytes) -> dict[str, object]:
 
     try:
         return msgspec.json.decode(data, type=dict[str, object])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolViolation("the parameters of a plan are not JSON") from error
 
 

@@ -15,12 +15,11 @@ because schemas are no part of the evidence. From `protocols` come definitions (
 check is checked here anew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Literal
 
 import msgspec
-import numpy as np
 from msgspec import Struct
 
 from hansa import charter as charters
@@ -32,10 +31,15 @@ from hansa.jobs.base import Job, Step, Total, check_step, from_ring, size
 from hansa.jobs.verification import check_follows, close
 from hansa.messages import Digest, Signature, SiteId, decode, encode
 from hansa.plan import SIGNED_BY_MEMBER, SIGNED_BY_PROPOSER, Plan, load
-from hansa.protocols.base import Vector
-from hansa.protocols.key_setup import Floors, Manifest, Offers, Reveals, Session
-from hansa.protocols.masks import edge_tag, mask_edge, mask_self, open_all, others, self_commitment
-from hansa.protocols.secure_sum import CHUNK_BYTES, Contribute, Receipt, Shares, SignedHeader, lock_digest
+from hansa.protocols import masks
+from hansa.protocols.key_setup import Manifest, Offers, Reveals, Session
+from hansa.protocols.masks import Mask, edge_mask, edge_tag, open_all, self_commitment, self_mask
+from hansa.protocols.secure_sum import Contribute, Shares
+from hansa.protocols.survivors import Receipt, SignedHeader, edges, headers_digest, lock_digest, members, opened_edges
+from hansa.protocols.thresholds import Floors
+
+Chunks = Callable[[Digest], bytes]  # a chunk of the evidence by its digest; LookupError if it is not there
+Pick = Callable[[int], Collection[int]]  # of so many chunks of a step, which to recompute
 
 
 class Part(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -56,16 +60,18 @@ class Contributions(Part, frozen=True, tag="contributions"):
 
     request: Contribute
     headers: tuple[SignedHeader, ...]
-    masked: tuple[bytes, ...]  # y, little-endian uint64
+    chunks: tuple[tuple[Digest, ...], ...]  # of each y
+    beside: tuple[bytes | None, ...]  # y itself where it is small; else its chunks lie beside the evidence
 
 
 class Locks(Part, frozen=True, tag="locks"):
-    signatures: dict[SiteId, Signature]
+    signatures: dict[SiteId, Signature]  # as many as the threshold
 
 
 class Opening(Part, frozen=True, tag="opening"):
     shares: dict[SiteId, Shares]  # of each member that answered
-    total: bytes  # z as the hub had it
+    chunks: tuple[Digest, ...]  # of z as the hub had it
+    total: bytes | None  # z itself where it is small
 
 
 class Sum(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -75,7 +81,7 @@ class Sum(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
 
 class Evidence(Part, frozen=True):
-    version: Literal[1]
+    version: Literal[2]
     charter: bytes  # SignedCharter
     plan: bytes
     proposal: Signature
@@ -90,6 +96,8 @@ class ReplayedStep(Struct, frozen=True):
     name: str
     survivors: tuple[SiteId, ...]
     dropped: tuple[SiteId, ...]
+    chunks: int  # of its total
+    recomputed: int  # how many of them
 
 
 class Replayed(Struct, frozen=True):
@@ -107,15 +115,24 @@ class _Opened(Struct, frozen=True):
     total: Total
     receipt: Receipt
     survivors: tuple[SiteId, ...]
-    active: tuple[SiteId, ...]  # who also answered the last round
+    active: tuple[SiteId, ...]  # who answered to the end
+    recomputed: int
+
+
+def nowhere(_digest: Digest) -> bytes:
+    """For evidence in which every vector is small."""
+    raise LookupError
 
 
 def read(data: bytes) -> Evidence:
     return decode(data, Evidence)
 
 
-def replay(evidence: Evidence, charter: Charter) -> Replayed:
-    """Recomputes the job under the reader's own `charter`; ProtocolViolation names the first thing that fails."""
+def replay(evidence: Evidence, charter: Charter, chunks: Chunks = nowhere, pick: Pick = range) -> Replayed:
+    """Recomputes the job under the reader's own `charter`; ProtocolViolation names the first thing that fails.
+
+    `pick` may choose some chunks of each step: of the others the masked vectors aren't read. All else is checked.
+    """
     try:
         if charters.load(evidence.charter).digest != charter.digest:
             raise ProtocolViolation("the evidence is of another charter")
@@ -128,11 +145,12 @@ def replay(evidence: Evidence, charter: Charter) -> Replayed:
     opened, steps = None, []
     for number, kept in enumerate(evidence.sums):
         try:
-            opened = _replay_sum(kept, number, job, session, opened)
+            opened = _replay_sum(kept, number, job, session, opened, chunks, pick)
         except (ProtocolViolation, Refused, NotEnoughSites) as error:
             raise ProtocolViolation(f"step {number + 1}: {error}") from error
         dropped = [site for site in kept.contributions.request.cohort if site not in opened.survivors]
-        steps.append(ReplayedStep(opened.step.name, opened.survivors, tuple(dropped)))
+        size_of_total = len(kept.opening.chunks)
+        steps.append(ReplayedStep(opened.step.name, opened.survivors, tuple(dropped), size_of_total, opened.recomputed))
     if opened is None:
         raise ProtocolViolation("the evidence holds no step")
     return Replayed(plan, tuple(steps), _check_answer(evidence, job, opened))
@@ -155,6 +173,8 @@ def _check_setup(setup: Setup, plan: Plan, charter: Charter) -> Session:
         raise ProtocolViolation("the keys were agreed for another plan")
     if list(roster) != sorted(set(roster)) or not set(roster) <= set(plan.sites):
         raise ProtocolViolation("the roster is not a sorted part of the plan's sites")
+    if manifest.ring != plan.job().ring:
+        raise ProtocolViolation("the ring is not that of the plan's kind")
     if manifest.floors != Floors.of(len(roster), charter.rules.corrupt, plan.minimum_sites):
         raise ProtocolViolation("threshold and floor are not those of the charter and the plan")
     offers, reveals, keys = setup.offers.offers, setup.reveals.reveals, charter.signing_keys(roster)
@@ -163,16 +183,15 @@ def _check_setup(setup: Setup, plan: Plan, charter: Charter) -> Session:
     if len({offer.public for offer in offers}) != len(offers):
         raise ProtocolViolation("two sites offer the same key")
     transcript = digest("setup/transcript", encode(manifest), encode(setup.offers))
-    for place, (site, offer, reveal) in enumerate(zip(roster, offers, reveals, strict=True)):
+    for site, offer, reveal in zip(roster, offers, reveals, strict=True):
         offered, seen = offer.signed(manifest.digest, site), reveal.signed(transcript, site)
         _check_signature(keys[site], "setup/offer", offered, offer.signature, f"'{site}' on its offer")
         _check_signature(keys[site], "setup/reveal", seen, reveal.signature, f"'{site}' on its reveal")
         if digest("setup/rho", reveal.rho) != offer.commitment:
             raise ProtocolViolation(f"'{site}' reveals other randomness than it committed to")
-        if len(reveal.ciphertexts) != len(roster) - 1 - place:
-            raise ProtocolViolation(f"'{site}' does not reach every later site exactly once")
-    identity = digest("setup/session", transcript, encode(setup.reveals))
-    return Session(identity, roster, tuple(keys[site] for site in roster), manifest.floors)
+    beacon = digest("setup/beacon", manifest.plan, *(reveal.rho for reveal in reveals))
+    identity = digest("setup/session", transcript, beacon)
+    return Session(identity, beacon, roster, tuple(keys[site] for site in roster), manifest.floors, manifest.ring)
 
 
 def _check_consents(evidence: Evidence, plan: Plan, charter: Charter, roster: Sequence[SiteId]) -> None:
@@ -189,26 +208,59 @@ def _check_consents(evidence: Evidence, plan: Plan, charter: Charter, roster: Se
 # ---- a step ----
 
 
-def _replay_sum(kept: Sum, number: int, job: Job, session: Session, before: _Opened | None) -> _Opened:
+def _replay_sum(
+    kept: Sum, number: int, job: Job, session: Session, before: _Opened | None, chunks: Chunks, pick: Pick
+) -> _Opened:
     request, headers = kept.contributions.request, kept.contributions.headers
     step = _check_request(request, number, job, session, before)
     sid, survivors = request.sid(session), tuple(header.site for header in headers)
-    _check_contributions(kept.contributions, session, sid, 8 * sum(size(block) for block in step.blocks))
-    _check_tags(headers, request.cohort)
-    locked = lock_digest(sid, headers)
+    length = sum(size(block) for block in step.blocks)
+    _check_contributions(kept.contributions, session, sid, length)
+    _check_tags(headers, session, request.cohort)
+    signed = headers_digest(headers)
+    receipt = Receipt(sid, survivors, signed, kept.locks.signatures, kept.opening.chunks)
+    _check_locks(kept, session, survivors, lock_digest(sid, survivors, signed))
+    read = _reader(kept, chunks)
+    content = b"".join(read(chunk) for chunk in kept.opening.chunks)
+    vector = receipt.total(content, length, session.ring)
+    remove, picked = _open_masks(kept, session, sid), sorted(set(pick(len(receipt.chunks))))
+    for place in picked:
+        parts = (read(row[place]) for row in kept.contributions.chunks)
+        part_size = masks.chunk_bytes(length, session.ring, place)
+        if merkle.leaf(masks.total(parts, remove, place, part_size, session.ring)) != receipt.chunks[place]:
+            raise ProtocolViolation("the total is not the sum of the contributions without their masks")
+    quiet = set(session.committee) - set(kept.opening.shares)
+    active = tuple(site for site in survivors if site not in quiet)
+    return _Opened(step, from_ring(step, vector, len(survivors)), receipt, survivors, active, len(picked))
+
+
+def _reader(kept: Sum, chunks: Chunks) -> Chunks:
+    """Chunks by their digest, from inside the evidence or beside it; what a digest names is what it gives."""
+    inside = [content for content in (*kept.contributions.beside, kept.opening.total) if content is not None]
+    found = {merkle.leaf(content): content for content in inside}
+
+    def read(digest: Digest) -> bytes:
+        if digest in found:
+            return found[digest]
+        try:
+            content = chunks(digest)
+        except LookupError as error:
+            raise ProtocolViolation("a chunk of the evidence is missing, or is not the one that was signed") from error
+        if merkle.leaf(content) != digest:
+            raise ProtocolViolation("a chunk of the evidence is not the one that was signed")
+        return content
+
+    return read
+
+
+def _check_locks(kept: Sum, session: Session, survivors: Sequence[SiteId], locked: bytes) -> None:
     signatures = kept.locks.signatures
-    if not set(signatures) <= set(survivors) or len(signatures) < session.floors.threshold:
+    if not set(signatures) <= set(members(session, survivors)) or len(signatures) < session.floors.threshold:
         raise ProtocolViolation("the survivor set is not locked by as many survivors as the threshold")
     for site, signature in signatures.items():
         _check_signature(session.key(site), "sum/lock", locked, signature, f"'{site}' on the survivor set")
-    if not set(kept.opening.shares) <= set(signatures):
-        raise ProtocolViolation("a site that did not lock the survivor set released shares")
-    total = _recompute(kept, session, sid)
-    if total.astype("<u8").tobytes() != kept.opening.total:
-        raise ProtocolViolation("the total is not the sum of the contributions without their masks")
-    receipt = Receipt(sid, locked, kept.opening.total)
-    active = tuple(sorted(kept.opening.shares))
-    return _Opened(step, from_ring(step, total, len(survivors)), receipt, survivors, active)
+    if not set(kept.opening.shares) <= set(members(session, survivors)):
+        raise ProtocolViolation("a site that did not survive, or is no member, released shares")
 
 
 def _check_request(request: Contribute, number: int, job: Job, session: Session, before: _Opened | None) -> Step:
@@ -221,75 +273,76 @@ def _check_request(request: Contribute, number: int, job: Job, session: Session,
     if list(cohort) != sorted(set(cohort)) or not set(cohort) <= set(before.active if before else session.roster):
         raise ProtocolViolation("the cohort is not a sorted part of the sites that were left")
     step = decode(request.public, Step)
-    check_step(step, len(cohort))
+    check_step(step, len(cohort), session.ring)
     if before is not None:
         check_follows(job, before.step, before.total, step)
     return step
 
 
 def _check_contributions(kept: Contributions, session: Session, sid: bytes, length: int) -> None:
-    """Every survivor signed its masked vector for this sum, and there are enough of them."""
-    names, cohort = [header.site for header in kept.headers], kept.request.cohort
-    if names != sorted(set(names)) or not set(names) <= set(cohort) or len(names) != len(kept.masked):
+    """Every survivor signed its masked vector for this sum, there are enough of them, and none is lonely."""
+    names, cohort = [header.site for header in kept.headers], set(kept.request.cohort)
+    left = set(names)
+    if names != sorted(left) or not left <= cohort or not len(names) == len(kept.chunks) == len(kept.beside):
         raise ProtocolViolation("the survivors are not a sorted part of the cohort, with one vector each")
     if len(names) < session.floors.survivors:
         raise ProtocolViolation("the survivor set is below the floor")
-    for header, masked in zip(kept.headers, kept.masked, strict=True):
-        if header.sid != sid or len(header.tags) != len(cohort) - 1:
-            raise ProtocolViolation(f"the header of '{header.site}' is of another sum")
-        whose = f"'{header.site}' on its contribution"
-        _check_signature(session.key(header.site), "sum/header", header.signed(), header.signature, whose)
-        chunks = (masked[at : at + CHUNK_BYTES] for at in range(0, len(masked), CHUNK_BYTES))
-        if len(masked) != length or merkle.root(map(merkle.leaf, chunks)) != header.root:
-            raise ProtocolViolation(f"the contribution of '{header.site}' is not the one it signed")
+    for header, chunks, content in zip(kept.headers, kept.chunks, kept.beside, strict=True):
+        site = header.site
+        if header.sid != sid or len(header.tags) != 16 * len(edges(session, cohort, site)):
+            raise ProtocolViolation(f"the header of '{site}' is of another sum")
+        if len(edges(session, left, site)) < session.floors.kept:
+            raise ProtocolViolation(f"'{site}' is left with too few neighbours")
+        whose = f"'{site}' on its contribution"
+        _check_signature(session.key(site), "sum/header", header.signed(), header.signature, whose)
+        fits = content is None or chunks == (merkle.leaf(content),)
+        if len(chunks) != masks.chunks_of(length, session.ring) or merkle.root(chunks) != header.root or not fits:
+            raise ProtocolViolation(f"the contribution of '{site}' is not the one it signed")
 
 
-def _check_tags(headers: Sequence[SignedHeader], cohort: Sequence[SiteId]) -> None:
+def _tags(header: SignedHeader, session: Session, cohort: Collection[SiteId]) -> Mapping[SiteId, bytes]:
+    return dict(zip(edges(session, cohort, header.site), masks.cut(header.tags, 16), strict=True))
+
+
+def _check_tags(headers: Sequence[SignedHeader], session: Session, cohort: Collection[SiteId]) -> None:
     """Both ends of every edge between survivors had one secret, so their masks cancel."""
-    ends = {
-        (header.site, peer): tag
-        for header in headers
-        for peer, tag in zip(others(cohort, header.site), header.tags, strict=True)
-    }
+    asked = set(cohort)
+    ends = {(header.site, peer): tag for header in headers for peer, tag in _tags(header, session, asked).items()}
     for (site, peer), tag in ends.items():
         if ends.get((peer, site), tag) != tag:
             raise ProtocolViolation(f"the edge between '{site}' and '{peer}' has two tags")
 
 
-def _recompute(kept: Sum, session: Session, sid: bytes) -> Vector:
-    """z: the masked vectors without the masks that the members' shares open, each held to what its site signed."""
-    headers, cohort = kept.contributions.headers, kept.contributions.request.cohort
-    survivors = [header.site for header in headers]
-    dropped = [site for site in cohort if site not in survivors]
-    secrets = iter(_open_secrets(kept.opening, session, len(survivors), len(dropped)))
-    total = np.zeros(len(kept.contributions.masked[0]) // 8, dtype=np.uint64)
-    for header, masked in zip(headers, kept.contributions.masked, strict=True):
-        total += np.frombuffer(masked, dtype="<u8")
+def _open_masks(kept: Sum, session: Session, sid: bytes) -> list[Mask]:
+    """The masks that are left in the sum, from the members' shares, each held to what its site signed."""
+    headers, cohort = kept.contributions.headers, set(kept.contributions.request.cohort)
+    survivors, found = {header.site for header in headers}, []
+    open_ones = opened_edges(session, cohort, survivors)
+    secrets = iter(_open_secrets(kept.opening, session, len(headers), len(open_ones)))
+    for header in headers:
         own = next(secrets)
         if self_commitment(own, sid) != header.commitment:
             raise ProtocolViolation(f"the shares of the mask of '{header.site}' open another than it committed to")
-        mask_self(total, own, sid, header.site, remove=True)
-    for gone in dropped:
-        for header in headers:
-            edge = next(secrets)
-            if edge_tag(edge, sid) != header.tags[others(cohort, header.site).index(gone)]:
-                raise ProtocolViolation(f"the shares of the edge of '{header.site}' to '{gone}' open another secret")
-            mask_edge(total, edge, sid, header.site, gone, remove=True)
-    return total
+        found.append(self_mask(own, sid, header.site, remove=True))
+    tags = {header.site: _tags(header, session, cohort) for header in headers}
+    for site, gone in open_ones:
+        edge = next(secrets)
+        if edge_tag(edge, sid) != tags[site][gone]:
+            raise ProtocolViolation(f"the shares of the edge of '{site}' to '{gone}' open another secret")
+        found.append(edge_mask(edge, sid, site, gone, remove=True))
+    return found
 
 
-def _open_secrets(opening: Opening, session: Session, survivors: int, dropped: int) -> list[bytes]:
-    """The own masks of the survivors, then the edges of each dropped site to them."""
+def _open_secrets(opening: Opening, session: Session, survivors: int, open_edges: int) -> list[bytes]:
+    """The own masks of the survivors, then the edges of the dropped sites to them."""
     if len(opening.shares) < session.floors.threshold:
         raise ProtocolViolation("fewer members than the threshold released shares")
-    rows = []
-    for site in sorted(opening.shares):
-        shares = opening.shares[site]
-        if len(shares.own) != survivors or [len(row) for row in shares.edges] != [survivors] * dropped:
+    for site, shares in opening.shares.items():
+        if (len(shares.own), len(shares.edges)) != (32 * survivors, 32 * open_edges):
             raise ProtocolViolation(f"'{site}' released another number of shares than was asked")
-        rows.append([*shares.own, *(share for row in shares.edges for share in row)])
-    indices = [session.roster.index(site) + 1 for site in sorted(opening.shares)]
-    return open_all(indices, rows, session.floors.threshold)
+    indices = [session.committee[site] for site in sorted(opening.shares)]
+    columns = [opening.shares[site].own + opening.shares[site].edges for site in sorted(opening.shares)]
+    return open_all(indices, columns, session.floors.threshold)
 
 
 # ---- the answer ----
@@ -314,5 +367,5 @@ def _check_answer(evidence: Evidence, job: Job, last: _Opened) -> bool:
 def _json(content: bytes) -> Any:
     try:
         return msgspec.json.decode(content)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolViolation("the released answer is not JSON") from error

@@ -4,19 +4,22 @@ The same states answer the same messages; what is missing is time, crashes, sign
 log. Whoever is named `silent` in a round doesn't answer it, nor any later one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from hansa.crypto.keys import SigningKey, digest
+from hansa.crypto.prg import CHUNK_BYTES
 from hansa.errors import NotEnoughSites
 from hansa.jobs.base import Answer, Contribution, Job, Step, Table, check_step, from_ring, size, to_ring
 from hansa.messages import SiteId, decode, encode
 from hansa.protocols import key_setup, secure_sum
-from hansa.protocols.base import Ask, Done, Own, SiteState
+from hansa.protocols.base import Ask, Done, Message, Own, RingBits, SiteState
 from hansa.protocols.key_setup import Invited, Paired, Session
-from hansa.protocols.secure_sum import Contribute, Receipt, Summed, Waiting
+from hansa.protocols.masks import as_bytes
+from hansa.protocols.secure_sum import Contribute, Contributed, Opened, Summed, Waiting
+from hansa.protocols.survivors import Receipt
 
 Silence = Callable[[int, SiteId], bool]  # (round, site): whether the site doesn't answer it
 
@@ -45,13 +48,14 @@ class Simulation:
         self._states: dict[SiteId, SiteState] = {}
         self._paired: dict[SiteId, Paired] = {}
         self._gone: set[SiteId] = set()
+        self._beside: dict[bytes, bytes] = {}
         self._round = 0
         self.moved = dict.fromkeys(tables, 0)
 
     def answer(self, job: Job, corrupt: int = -1, minimum: int = 3) -> Simulated:
         for table in self._tables.values():
             job.check(table.schema)
-        session = self._setup(digest("plan", encode(tuple(sorted(self._tables)))), corrupt, minimum)
+        session = self._setup(digest("plan", encode(tuple(sorted(self._tables)))), corrupt, minimum, job.ring)
         schemas = [self._tables[site].schema for site in session.roster]
         step: Step | Answer = job.begin(schemas, len(session.roster))
         cohort, receipt, number, survivors = session.roster, None, 0, session.roster
@@ -61,14 +65,15 @@ class Simulation:
             step = job.advance(step, from_ring(step, summed.vector(), len(survivors)))
         return Simulated(step, survivors, number, self.moved)
 
-    def _setup(self, plan: bytes, corrupt: int, minimum: int) -> Session:
+    def _setup(self, plan: bytes, corrupt: int, minimum: int, ring: RingBits) -> Session:
         for attempt in range(5):
             present = {site: key for site, key in self._public.items() if site not in self._gone}
             for site in present:
                 seed = self._seeds[site]
-                self._states[site] = Invited(site, plan, attempt, corrupt, minimum, self._public, seed)
+                self._states[site] = Invited(site, plan, attempt, corrupt, minimum, self._public, seed, ring)
             try:
-                session: Session = self._rounds(key_setup.begin(plan, attempt, present, corrupt, minimum), _nothing)
+                ask = key_setup.begin(plan, attempt, present, corrupt, minimum, ring)
+                session: Session = self._rounds(ask, _nothing)
             except NotEnoughSites:
                 if len(self._gone) == len(self._tables):
                     raise
@@ -81,44 +86,58 @@ class Simulation:
     def _total(
         self, job: Job, session: Session, number: int, step: Step, cohort: tuple[SiteId, ...], receipt: Receipt | None
     ) -> Summed:
-        check_step(step, len(cohort))
+        check_step(step, len(cohort), job.ring)
         length = sum(size(block) for block in step.blocks)
         ask = secure_sum.begin(session, number, encode(step), cohort, receipt, length)
-        summed: Summed = self._rounds(ask, lambda site: job.encode(self._tables[site], step))
+        opened: Opened = self._rounds(ask, lambda site: job.encode(self._tables[site], step))
+        summed = opened.summed(self._beside.__getitem__)
+        self._beside.clear()
         return summed
 
     def _rounds(self, ask: Ask, encode_rows: Encode) -> Any:
-        """Every message goes through its encoding, and every state through storage, as between two processes."""
+        """Every message goes through its encoding, as between two processes; one that goes to many, once."""
         while True:
             self._round += 1
             replies = {}
+            read: dict[int, tuple[int, Message]] = {}  # by the request's identity: its size, and as it arrives
             for site, request in ask.requests.items():
                 if site in self._gone or self._silent(self._round, site):
                     self._gone.add(site)
                     continue
-                replies[site] = decode(self._answer(site, encode(request), encode_rows), ask.state.accepts)
+                if id(request) not in read:
+                    content = encode(request)
+                    read[id(request)] = len(content), decode(content, self._states[site].accepts)
+                size, arrived = read[id(request)]
+                reply = self._answer(site, arrived, encode_rows)
+                replies[site] = decode(reply, ask.state.accepts)
+                self.moved[site] += size + len(reply)
             if len(replies) < ask.quorum:
                 raise NotEnoughSites(f"{len(replies)} sites answered and {ask.quorum} are needed")
-            outcome = decode(encode(ask.state), type(ask.state)).close(replies)  # type: ignore[attr-defined]
+            outcome = ask.state.close(replies)  # type: ignore[attr-defined]  # each closes with its own type of reply
             if isinstance(outcome, Done):
                 return outcome.output
             ask = outcome
 
-    def _answer(self, site: SiteId, message: bytes, encode_rows: Encode) -> bytes:
-        state = decode(encode(self._states[site]), type(self._states[site]))
-        request = decode(message, state.accepts)
-        vector = None
+    def _answer(self, site: SiteId, request: Message, encode_rows: Encode) -> bytes:
+        state, vector = self._states[site], None
         if isinstance(state, Waiting) and isinstance(request, Contribute):
             step = decode(request.public, Step)
-            vector = to_ring(step, encode_rows(site), state.chance(request))
+            ring = state.paired.session.ring
+            vector = to_ring(step, encode_rows(site), state.chance(request), ring)
         following, reply = state.answer(request, Own(self._keys[site], vector))  # type: ignore[attr-defined]
         if isinstance(following, Paired):
             self._paired[site] = following
         else:
             self._states[site] = following
-        sent = encode(reply)
-        self.moved[site] += len(message) + len(sent)
-        return sent
+        if isinstance(reply, Contributed) and vector is not None:
+            self._keep(reply.chunks, as_bytes(vector))
+            self.moved[site] += vector.nbytes
+        return encode(reply)
+
+    def _keep(self, chunks: Sequence[bytes], content: memoryview) -> None:
+        """What travels beside a reply, by the digests of its chunks."""
+        for number, chunk in enumerate(chunks):
+            self._beside[chunk] = bytes(content[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES])
 
 
 def simulate(

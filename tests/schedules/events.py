@@ -5,13 +5,17 @@ events can be played, and a list stays playable when some of them are left out.
 """
 
 import random
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from hansa.protocols.key_setup import Manifest, Offers, Reveals
-from tests.schedules.lies import HUB_LIES, MEMBER_LIES, HubLie, MemberLie
+from hansa.protocols.key_setup import Delivered, Manifest, Offers, Reveals
+from tests.schedules.as_if import conditions
+from tests.schedules.lies import HUB_LIES, MEMBER_LIES
+from tests.schedules.telling import HubLie, MemberLie
 
-SETUP_STAGES = ("AwaitOffers", "AwaitReveals", "AwaitReady")
+SETUP_STAGES = ("AwaitOffers", "AwaitReveals", "AwaitEncapsulated", "AwaitReady")
 SUM_STAGES = ("AwaitContributions", "AwaitLocks", "AwaitShares")
+LARGE = 1 / 3  # of the schedules
 
 
 @dataclass(frozen=True)
@@ -140,34 +144,50 @@ Event = (
 
 @dataclass(frozen=True)
 class Schedule:
-    """Its `repr` is Python that makes it again. After the events everything heals and the job runs to its end."""
+    """Its `repr` is Python that makes it again. After the events everything heals and the job runs to its end.
+
+    `large`: floors, committee and graph are those of `as_if.py`. `chunks`: how many a vector has.
+    """
 
     seed: int
     sites: int
     steps: int
     events: tuple[Event, ...] = field(default=())
+    large: bool = False
+    chunks: int = 1
 
     def named(self) -> tuple[str, ...]:
         return tuple("abcdefghij"[: self.sites])
+
+    def conditions(self) -> AbstractContextManager[None]:
+        return conditions(self.large, self.chunks)
 
 
 def draw(seed: int, lie: str = "") -> Schedule:
     """The schedule of `seed`; one that holds `lie`, and what that needs to be of effect, if it is named."""
     chance = random.Random(f"schedule {seed} {lie}")
-    sites = chance.choices((3, 4, 5, 6), (30, 45, 15, 10))[0]
+    large, chunks = chance.random() < LARGE, chance.choices((1, 2), (85, 15))[0]
     steps = chance.choices((1, 2, 3), (50, 38, 12))[0]
     if not lie:
         lie = chance.choices(("", chance.choice(sorted(HUB_LIES)), chance.choice(sorted(MEMBER_LIES))), (45, 35, 20))[0]
-    if lie and not (few := lie_of(lie).sites) <= sites:
-        sites = few
     if lie:
+        where = lie_of(lie).large
+        large = large if where is None else where
         steps = max(steps, lie_of(lie).steps)
+    if large:
+        sites = chance.choices((7, 8, 9), (75, 17, 8))[0]
+    else:
+        sites = max(chance.choices((3, 4, 5, 6), (30, 45, 15, 10))[0], lie_of(lie).sites if lie else 0)
     events: list[Event] = []
     names = "abcdefghij"[:sites]
     if lie:
         events += _lying(chance, lie, names, steps)
     if lie in HUB_LIES and sites >= 4 and chance.random() < 0.3:
-        beside = sorted(name for name, one in MEMBER_LIES.items() if one.sites <= sites and one.steps <= steps)
+        beside = sorted(
+            name
+            for name, one in MEMBER_LIES.items()
+            if one.sites <= sites and one.steps <= steps and one.large in (None, large)
+        )
         events = [*_lying(chance, chance.choice(beside), names, steps), *events]
     for _ in range(chance.choices((0, 1, 3, 6, 10), (10, 25, 30, 25, 10))[0]):
         if chance.random() < 0.5:
@@ -175,7 +195,7 @@ def draw(seed: int, lie: str = "") -> Schedule:
         else:
             events.append(Until(chance.choice(SETUP_STAGES + SUM_STAGES * 2), chance.randrange(steps)))
         events += _fault(chance, names)
-    return Schedule(seed, sites, steps, tuple(events))
+    return Schedule(seed, sites, steps, tuple(events), large, chunks)
 
 
 def lie_of(name: str) -> HubLie | MemberLie:
@@ -184,7 +204,9 @@ def lie_of(name: str) -> HubLie | MemberLie:
 
 def _lying(chance: random.Random, name: str, names: str, steps: int) -> list[Event]:
     lie = lie_of(name)
-    step = 0 if issubclass(lie.request, (Manifest, Offers, Reveals)) else chance.randrange(lie.steps - 1, steps)
+    step = (
+        0 if issubclass(lie.request, (Manifest, Offers, Reveals, Delivered)) else chance.randrange(lie.steps - 1, steps)
+    )
     pick = chance.randrange(1000)
     liar = chance.choice(names)
     armed = ByzantineHub(name, pick, step) if name in HUB_LIES else ByzantineMember(liar, name, pick, step)

@@ -15,11 +15,13 @@ import numpy as np
 from hansa.crypto.keys import SigningKey
 from hansa.messages import HUB, decode
 from hansa.protocols.base import Vector
-from hansa.protocols.key_setup import Floors
+from hansa.protocols.thresholds import Floors
 from tests.schedules import events as sorts
+from tests.schedules.boxes import Crashed, Letter, Party
 from tests.schedules.events import Schedule
-from tests.schedules.lies import HUB_LIES, MEMBER_LIES, Armed
-from tests.schedules.parties import LENGTH, Crashed, HubParty, Letter, Party, SiteParty
+from tests.schedules.lies import HUB_LIES, MEMBER_LIES
+from tests.schedules.parties import LENGTH, HubParty, SiteParty
+from tests.schedules.telling import Armed
 
 DAY = 86_400.0
 FLIGHT = 0.01  # seconds
@@ -73,7 +75,8 @@ class World:
     def _corrupt(self) -> frozenset[str]:
         """Members that lie; as many collude with a lying hub as the floors are made for."""
         liars = [event.site for event in self.schedule.events if isinstance(event, sorts.ByzantineMember)]
-        tolerated = Floors.of(len(self.names), -1, 3).corrupt
+        with self.schedule.conditions():
+            tolerated = Floors.of(len(self.names), -1, 3).corrupt
         place = self.schedule.seed % len(self.names)
         around = [*self.names[place:], *self.names[:place]]
         hub_lies = any(isinstance(event, sorts.ByzantineHub) for event in self.schedule.events)
@@ -85,6 +88,10 @@ class World:
 
     def play(self) -> None:
         """Every event, then healing: everybody is up, nothing is cut, until nothing is due any more."""
+        with self.schedule.conditions():
+            self._play()
+
+    def _play(self) -> None:
         events = self.schedule.events
         liars = len(list(takewhile(lambda event: isinstance(event, sorts.LIARS), events)))
         for place, event in enumerate(events):
@@ -96,8 +103,8 @@ class World:
             self.on(HUB, partial(self.hub.begin, 0.0))
         self.cut.clear()
         self.healed_at = self.now
-        for party in self.parties:
-            self._restart(party)
+        for name in self.parties:
+            self._restart(name)
         for party in self.parties.values():
             party.armed = ""
         for _ in range(ENOUGH):
@@ -109,11 +116,12 @@ class World:
         """The job has ended, and every letter is acknowledged and worked off."""
         if self.flights or self.hub.store.state is not None or self.hub.store.round == 0:
             return False
-        self.hub.given_up |= self.spoiled
+        taken = {(site, number) for site, number in self.spoiled if number in self.sites[site].store.inbox.get(HUB, {})}
+        self.hub.given_up |= taken
         for party in self.parties.values():
             store = party.store
             letters = {(to, number) for to, sent in store.outbox.items() for number in range(len(sent))}
-            if not letters <= store.acked | (self.spoiled if party is self.hub else set()):
+            if not letters <= store.acked | (taken if party is self.hub else set()):
                 return False
             if any(store.done.get(sender, 0) < len(kept) for sender, kept in store.inbox.items()):
                 return False

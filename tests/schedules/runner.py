@@ -1,13 +1,14 @@
 """Many schedules, judged, and what became of them: `python -m tests.world --schedules N --seed S`."""
 
 import argparse
+import gc
 import multiprocessing
 import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -62,9 +63,21 @@ def judge(schedule: Schedule) -> tuple[World, Judge]:
     return world, Judge(world)
 
 
+def without_collecting(schedules: Iterable[Schedule]) -> Iterator[Schedule]:
+    """Looking for cycles among all that a schedule keeps would take a third of the time."""
+    gc.disable()
+    try:
+        for number, schedule in enumerate(schedules, start=1):
+            yield schedule
+            if number % BATCH == 0:
+                gc.collect()
+    finally:
+        gc.enable()
+
+
 def run(schedules: Iterable[Schedule]) -> Tally:
     tally, began = Tally(), time.process_time()
-    for schedule in schedules:
+    for schedule in without_collecting(schedules):
         tally.schedules += 1
         try:
             world, verdict = judge(schedule)
@@ -98,7 +111,7 @@ def shortened(schedule: Schedule) -> Schedule:
     place = 0
     while place < len(schedule.events):
         events = schedule.events[:place] + schedule.events[place + 1 :]
-        shorter = Schedule(schedule.seed, schedule.sites, schedule.steps, events)
+        shorter = replace(schedule, events=events)
         if judged(shorter):
             schedule = shorter
         else:

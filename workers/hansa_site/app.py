@@ -5,16 +5,20 @@ nothing and a new one picks it up.
 """
 
 import logging
+import os
 import secrets
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from hansa import charter
 from hansa.errors import Refused
+from hansa.mail.blobs import AtSite, Folder
 from hansa.mail.boxes import Desk
+from hansa.mail.carriage import Carriage
 from hansa.mail.database import migrate, open_engine
 from hansa.mail.post import BROKER_ERRORS, LETTER_TASK, ToHub, letter_of, run_worker, worker_app
 from hansa.mail.poster import Poster
@@ -36,14 +40,16 @@ def run_site(home: Path) -> None:
     agreed = charter.load((home / "charter").read_bytes())
     if agreed.member(settings.name) != card(home, settings.name):
         raise Refused(f"the charter in {home} names other keys for '{settings.name}' than this site holds")
-    desk = Desk(settings.name, agreed, signing, sealing)
+    desk = Desk(settings.name, agreed, signing, sealing, Folder(home / "chunks"))
     engine = open_engine(settings.database)
     migrate(engine, "site")
     reading = open_engine(settings.database, reading=True)
-    site = Site(engine, reading, desk, settings, home, secrets.token_bytes)
+    way = ToHub(settings.mailbox, settings.name)
+    carriage = Carriage(desk, HUB, desk.folder, AtSite(settings.mailbox, settings.name), way.send)
+    cores = ThreadPoolExecutor(os.cpu_count(), "cores")
+    site = Site(engine, reading, desk, settings, home, secrets.token_bytes, carriage, cores.map)
     site.hello(time.time())
     stop, work, bell = threading.Event(), threading.Event(), threading.Event()
-    way = ToHub(settings.mailbox, settings.name)
     app = worker_app(f"hansa-site-{settings.name}", settings.mailbox, site_prefix(settings.name))
 
     @app.task(name=LETTER_TASK)

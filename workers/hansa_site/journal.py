@@ -34,6 +34,7 @@ class Said(Base):
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     request: Mapped[bytes] = mapped_column(LargeBinary(32))  # digest
     reply: Mapped[bytes] = mapped_column(LargeBinary)
+    beside: Mapped[bytes | None] = mapped_column(LargeBinary)  # the vector that the reply names, if it is small
 
 
 class Act(Base):

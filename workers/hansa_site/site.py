@@ -23,10 +23,13 @@ from hansa.jobs.base import Schema, Step, Table, check_step, from_ring, to_ring
 from hansa.jobs.verification import check_follows
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Inbox
+from hansa.mail.carriage import Carriage
 from hansa.mail.letters import (
+    BESIDE_BYTES,
     STANDING,
     TO_SITE,
     AskConsent,
+    Chunks,
     End,
     Hello,
     Open,
@@ -40,16 +43,18 @@ from hansa.mail.letters import (
 )
 from hansa.messages import HUB, decode, encode, read_envelope
 from hansa.plan import SIGNED_BY_MEMBER, SIGNED_BY_PROPOSER, Plan, load
-from hansa.protocols.base import Own, SiteState, Vector
-from hansa.protocols.key_setup import Invited, Manifest, Offered, Paired, Revealed
-from hansa.protocols.secure_sum import Contribute, Lock, LockedSet, Masked, Waiting
+from hansa.protocols.base import Own, SiteState, Spread, Vector
+from hansa.protocols.key_setup import Encapsulating, Invited, Manifest, Offered, Paired, Revealed
+from hansa.protocols.masks import as_bytes
+from hansa.protocols.secure_sum import Contribute, Contributed, Lock, LockedSet, Masked, Waiting
 from hansa_site import consent, tables
 from hansa_site.journal import Act, Run, Said
 from hansa_site.settings import Settings
 
 log = logging.getLogger("hansa.site")
-STATES: Any = Invited | Offered | Revealed | Waiting | Masked | LockedSet
+STATES: Any = Invited | Offered | Revealed | Encapsulating | Waiting | Masked | LockedSet
 MAX_STEPS = 200
+FETCH_SECONDS = 2.0  # after which chunks that did not come are wanted again
 MAX_ATTEMPTS = 3  # at one letter, before an error of our own ends the job
 OWN_ERROR = "an error of the site's own; its log says more"
 
@@ -65,12 +70,19 @@ class Outcome(Struct, frozen=True):
     plan: bytes | None = None  # of a run that begins here
     attempt: int | None = None
     contributed: bool = False
-    said: tuple[int, bytes, bytes] | None = None
+    said: Said | None = None
     act: str = ""
 
 
+class Missing(Struct, frozen=True):
+    """Why a letter can't be worked off yet: chunks that it names are still to be fetched."""
+
+    run: str
+    digests: tuple[bytes, ...]
+
+
 class Site:
-    """One member's site. `draw` gives bytes from the operating system's randomness."""
+    """One member's site. `draw` gives bytes from the operating system's randomness, `spread` spreads over cores."""
 
     def __init__(
         self,
@@ -80,9 +92,14 @@ class Site:
         settings: Settings,
         home: Path,
         draw: Callable[[int], bytes],
+        carriage: Carriage,
+        spread: Spread = map,
     ) -> None:
         self._engine, self._reading, self._desk = engine, reading, desk
         self._settings, self._home, self._draw = settings, home, draw
+        self._carriage, self._spread = carriage, spread
+        self._later: dict[int, float] = {}  # letters that wait for chunks: when to ask for these again
+        self._wanted: set[bytes] = set()  # nothing else is taken from the mailbox
         self._loaded: dict[str, Table] = {}  # rows of running jobs; a restart reads them again
 
     def schemas(self) -> tuple[Schema, ...]:
@@ -105,6 +122,9 @@ class Site:
             header, envelope = self._desk.read(data, TO_SITE)
             if header.sender != HUB:
                 raise ProtocolViolation("a letter comes from somebody else than the hub")
+            if header.kind in ("wanted", "here"):
+                self._chunks(header.run, header.kind, self._desk.open(header, envelope))
+                return None
             with Session(self._engine) as db, db.begin():
                 if header.kind == "ack":
                     self._desk.acked(db, header, self._desk.open(header, envelope), now)
@@ -117,10 +137,26 @@ class Site:
                 boxes.set_aside(db, HUB, str(violation), data, now)
             return None
 
+    def _chunks(self, run: str, kind: str, payload: Payload) -> None:
+        """The hub wants chunks of ours, or those that we wanted are there."""
+        if not isinstance(payload, Chunks) or not self._takes_part(run):
+            return
+        if kind == "wanted":
+            self._carriage.offer(run, payload.digests)
+        else:
+            self._carriage.take(run, [digest for digest in payload.digests if digest in self._wanted])
+            self._later.clear()
+
+    def _takes_part(self, run: str) -> bool:
+        with Session(self._reading) as db:
+            row = db.get(Run, run)
+            return row is not None and row.ended_at is None
+
     def work(self, now: float) -> bool:
         """Works off the next letter; False if none waits."""
+        self._later = {number: at for number, at in self._later.items() if now < at <= now + FETCH_SECONDS}
         with Session(self._reading) as db:
-            row = boxes.ready(db)
+            row = boxes.ready(db, but=self._later)
             if row is None:
                 return False
             number, data, attempts = row.id, row.data, row.attempts
@@ -129,6 +165,11 @@ class Site:
                 db.expunge(run)
             db.expunge(row)
         outcome = self._guarded(row, data, run, attempts)
+        if isinstance(outcome, Missing):
+            self._later[number] = now + FETCH_SECONDS
+            self._wanted = set(outcome.digests)
+            self._carriage.want(outcome.run, outcome.digests)
+            return True
         with Session(self._engine) as db, db.begin():
             waiting = db.get_one(Inbox, number)
             if outcome is None:
@@ -140,7 +181,7 @@ class Site:
                 waiting.done_at = now
         return True
 
-    def _guarded(self, row: Inbox, data: bytes, run: Run | None, attempts: int) -> Outcome | None:
+    def _guarded(self, row: Inbox, data: bytes, run: Run | None, attempts: int) -> Outcome | Missing | None:
         """Our three errors are answers; a bug of ours is logged whole, tried again, and ends the job the third time."""
         try:
             return self._outcome(row, data, run)
@@ -158,11 +199,12 @@ class Site:
                 return None
             return Outcome((("refusal", Refusal(OWN_ERROR)),), f"refused: {OWN_ERROR}", erase=True, act=OWN_ERROR)
 
-    def _outcome(self, row: Inbox, data: bytes, run: Run | None) -> Outcome:
+    def _outcome(self, row: Inbox, data: bytes, run: Run | None) -> Outcome | Missing:
         header, envelope = read_envelope(data)
         payload = self._desk.open(header, envelope)
         if isinstance(payload, End):
             self._loaded.pop(row.run, None)
+            self._desk.folder.erase(row.run)
             return Outcome(status=f"ended: {payload.status}", erase=True, act=f"ended: {payload.status}")
         if isinstance(payload, SignPlan):
             return self._sign(row.run, payload)
@@ -215,11 +257,12 @@ class Site:
             plan.minimum_sites,
             charter.signing_keys(plan.sites),
             self._draw(32),
+            plan.job().ring,
         )
         state, offer = invited.answer(manifest, Own(self._desk.signing))
         return self._reply(payload.number, payload.message, state, offer, attempt=manifest.attempt + 1)
 
-    def _round(self, run: Run, payload: Round) -> Outcome:
+    def _round(self, run: Run, payload: Round) -> Outcome | Missing:
         if run.state is None:
             raise ProtocolViolation("a round was asked before setup")
         if (said := self._said(run.run, payload.number, payload.message)) is not None:
@@ -228,14 +271,43 @@ class Site:
         request = decode(payload.message, state.accepts)
         vector = None
         if isinstance(request, Contribute) and isinstance(state, Waiting):
-            vector = self._vector(run, state, request)
+            total = self._total(run.run, request, payload.beside)
+            if isinstance(total, Missing):
+                return total
+            vector = self._vector(run, state, request, total)
         if isinstance(request, Lock):
             survivors = [header.site for header in request.headers]
             consent.survivors_allowed(self._settings.policy, self._desk.name, survivors)
-        following, reply = state.answer(request, Own(self._desk.signing, vector))  # type: ignore[attr-defined]
+        own = Own(self._desk.signing, vector, self._spread)
+        following, reply = state.answer(request, own)  # type: ignore[attr-defined]  # each with its own request
         if isinstance(following, Paired):
             following = Waiting(following)
-        return self._reply(payload.number, payload.message, following, reply, contributed=vector is not None)
+        beside = None
+        if isinstance(reply, Contributed) and vector is not None:
+            beside = self._keep(run.run, reply, vector)
+        return self._reply(
+            payload.number, payload.message, following, reply, beside=beside, contributed=vector is not None
+        )
+
+    def _keep(self, run: str, reply: Contributed, vector: Vector) -> bytes | None:
+        """The masked vector if it is small enough for the letter; a large one lies in the folder before it is told."""
+        content = as_bytes(vector)
+        if content.nbytes <= BESIDE_BYTES:
+            return bytes(content)
+        self._desk.folder.put_all(run, content, reply.chunks)
+        return None
+
+    def _total(self, run: str, request: Contribute, beside: bytes) -> bytes | Missing:
+        """The total that the request's receipt names, from beside the letter or from the folder."""
+        if request.receipt is None or beside:
+            return beside
+        folder, chunks = self._desk.folder, request.receipt.chunks
+        if missing := folder.missing(run, chunks):
+            return Missing(run, tuple(missing))
+        try:
+            return b"".join(folder.get(run, chunk) for chunk in chunks)
+        except LookupError:
+            return Missing(run, tuple(folder.missing(run, chunks)))
 
     def _said(self, run: str, number: int, request: bytes) -> Outcome | None:
         """The answer that this round has had already: the same bytes to the same request, nothing to another."""
@@ -245,24 +317,24 @@ class Site:
                 return None
             if row.request != digest("request", request):
                 raise ProtocolViolation("a round that was answered is asked again with another request")
-            return Outcome((("reply", Reply(number, row.reply)),))
+            return Outcome((("reply", Reply(number, row.reply, row.beside or b"")),))
 
-    def _vector(self, run: Run, state: Waiting, request: Contribute) -> Vector:
+    def _vector(self, run: Run, state: Waiting, request: Contribute, shown: bytes) -> Vector:
         """This site's own numbers for the step, from its rows alone."""
         state.check(request)
         plan, step = self._plan(run.run, run.plan), decode(request.public, Step)
         if run.steps >= MAX_STEPS:
             raise Refused(f"the job asks for more than {MAX_STEPS} totals")
-        check_step(step, len(request.cohort))
-        job = plan.job()
+        job, ring = plan.job(), state.paired.session.ring
+        check_step(step, len(request.cohort), ring)
         if state.before is not None and request.receipt is not None:
-            last = decode(state.before.public, Step)
-            total = from_ring(last, request.receipt.vector(), state.before.survivors)
+            last, receipt = decode(state.before.public, Step), request.receipt
+            total = from_ring(last, state.total(request, shown), len(receipt.survivors))
             check_follows(job, last, total, step)
         if run.run not in self._loaded:
             source = self._settings.source(plan.table)
             self._loaded[run.run] = tables.load(source, self._home, job.columns())
-        return to_ring(step, job.encode(self._loaded[run.run], step), state.chance(request))
+        return to_ring(step, job.encode(self._loaded[run.run], step), state.chance(request), ring)
 
     def _reply(
         self,
@@ -271,16 +343,17 @@ class Site:
         state: SiteState,
         message: object,
         attempt: int | None = None,
+        beside: bytes | None = None,
         contributed: bool = False,
     ) -> Outcome:
         content = encode(message)
         return Outcome(
-            (("reply", Reply(number, content)),),
+            (("reply", Reply(number, content, beside or b"")),),
             "running",
             state,
             attempt=attempt,
             contributed=contributed,
-            said=(number, digest("request", request), content),
+            said=Said(number=number, request=digest("request", request), reply=content, beside=beside),
             act=f"contributes to step {number}" if contributed else "",
         )
 
@@ -290,8 +363,8 @@ class Site:
             db.flush()
         run = db.get(Run, name)
         if outcome.said is not None:
-            number, request, reply = outcome.said
-            db.add(Said(run=name, number=number, request=request, reply=reply))
+            outcome.said.run = name
+            db.add(outcome.said)
         for kind, payload in outcome.letters:
             sent = self._desk.write(db, HUB, name, kind, payload, now)
             if run is not None:

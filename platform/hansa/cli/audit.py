@@ -1,5 +1,6 @@
 """`hansa audit`: the log of acts, and evidence of totals."""
 
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ from hansa.cli.job import open_hub
 from hansa.errors import ProtocolViolation, Refused
 
 if TYPE_CHECKING:
-    from hansa.replay import Replayed
+    from hansa.replay import Chunks, Pick, Replayed
 
 app = typer.Typer(help="Read and check the log; recompute totals.", no_args_is_help=True)
 Home = Annotated[
@@ -49,11 +50,12 @@ def evidence(
     home: Home = None,
 ) -> None:
     """Write what anybody needs to recompute a job's totals and its answer. It shows no input."""
+    from hansa import evidence_file
     from hansa.hub import queries
 
-    content = queries.evidence(open_hub(home), run)
-    out.write_bytes(content)
-    typer.echo(f"{out}: {len(content)} bytes; to check it, anywhere: hansa audit replay --file {out}")
+    kept = queries.evidence(open_hub(home), run)
+    evidence_file.write(out, kept.content, kept.chunks, kept.read)
+    typer.echo(f"{out}: {out.stat().st_size} bytes; to check it, anywhere: hansa audit replay --file {out}")
 
 
 @app.command()
@@ -64,6 +66,9 @@ def replay(
     charter: Annotated[
         Path | None, typer.Option("--charter", help="Your own signed charter: the file 'charter' in a site's home.")
     ] = None,
+    sample: Annotated[
+        str, typer.Option(help="Recompute a random share of each total's chunks (4 MiB), such as 1%.")
+    ] = "100%",
 ) -> None:
     """Recompute every total of a job, and its answer; exit code 2 and one sentence where something does not hold."""
     from hansa import charter as charters
@@ -71,15 +76,10 @@ def replay(
 
     if bool(run) == (file is not None):
         raise Refused("name either a job to replay, or with --file the file that holds its evidence")
-    if file is not None:
-        content = _read(file)
-    else:
-        from hansa.hub import queries
-
-        content = queries.evidence(open_hub(home), run)
+    content, chunks = _open_file(file) if file is not None else _at_hub(home, run)
     kept = replays.read(content)
     own = charters.load(kept.charter if charter is None else _read(charter))
-    replayed = replays.replay(kept, own)
+    replayed = replays.replay(kept, own, chunks, _picker(sample))
     if run not in ("", replayed.plan.run):
         raise ProtocolViolation(f"the evidence is of another job: {replayed.plan.run}")
     _print_replayed(replayed, kept.answer_digest.hex())
@@ -87,6 +87,33 @@ def replay(
     if charter is None:
         typer.echo("This charter came with the evidence. Compare its digest with that of your own charter, or give")
         typer.echo("yours with --charter: who makes up a consortium can make up its evidence.")
+
+
+def _open_file(file: Path) -> tuple[bytes, "Chunks"]:
+    from hansa.evidence_file import EvidenceFile
+
+    opened = EvidenceFile(file)
+    return opened.evidence(), opened.chunk
+
+
+def _at_hub(home: Path | None, run: str) -> tuple[bytes, "Chunks"]:
+    from hansa.hub import queries
+
+    kept = queries.evidence(open_hub(home), run)
+    return kept.content, kept.read
+
+
+def _picker(share: str) -> "Pick":
+    """Draws a share of the chunks of each step, rounded up, from the operating system's chance."""
+    from secrets import SystemRandom
+
+    try:
+        part = float(share.removesuffix("%")) / 100
+    except ValueError:
+        part = 0.0
+    if not (share.endswith("%") and 0 < part <= 1):
+        raise Refused(f"a sample is a share such as 1% or 12.5%, above 0% and at most 100%; this is '{share}'")
+    return lambda chunks: SystemRandom().sample(range(chunks), ceil(part * chunks))
 
 
 def _read(path: Path) -> bytes:
@@ -101,9 +128,16 @@ def _read(path: Path) -> bytes:
 def _print_replayed(replayed: "Replayed", answer: str) -> None:
     from hansa.cli.answers import table
 
-    headings = ["step", "name", "survivors", "dropped", "verdict"]
+    headings = ["step", "name", "survivors", "dropped", "recomputed", "verdict"]
     rows = [
-        [str(number), step.name, ", ".join(step.survivors), ", ".join(step.dropped) or "–", "holds"]
+        [
+            str(number),
+            step.name,
+            ", ".join(step.survivors),
+            ", ".join(step.dropped) or "–",
+            "all" if step.recomputed == step.chunks else f"{step.recomputed} of {step.chunks} chunks",
+            "holds",
+        ]
         for number, step in enumerate(replayed.steps, start=1)
     ]
     table(f"{replayed.plan.kind} over {replayed.plan.table}, run {replayed.plan.run}", headings, rows)

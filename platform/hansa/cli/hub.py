@@ -24,6 +24,19 @@ def run(
     run_hub(home)
 
 
+@app.command()
+def worker(
+    home: Home,
+    with_parent: Annotated[bool, typer.Option("--with-parent", help="Stop when standard input closes.")] = False,
+) -> None:
+    """Run a further worker of the hub beside `hansa hub run`: large totals are added up by all of them together."""
+    from hansa.hub.app import run_worker_of_hub
+
+    if with_parent:
+        follow_parent()
+    run_worker_of_hub(home)
+
+
 @app.command("add-person")
 def add_person(
     home: Home,

@@ -4,5 +4,5 @@ keys.py         sign, seal, agree, derive; every use under a label
 prg.py          mask streams of AES-256-CTR
 shamir.py       shares over 2^255 − 19
 merkle.py       RFC 6962 hashing
-fixed_point.py  real numbers in Z_2^64
+fixed_point.py  real numbers in Z_2^64 or Z_2^32
 """

@@ -11,6 +11,7 @@ chance of their own, inside the library.
 
 import hashlib
 import hmac
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes, hpke
@@ -71,10 +72,19 @@ class SigningKey:
 
 def verify(public: bytes, purpose: str, message: bytes, signature: bytes) -> None:
     """Raises ProtocolViolation unless `signature` is by `public` over the labelled message."""
+    if not holds(public, label(purpose) + message, signature):
+        raise ProtocolViolation(f"a signature for '{purpose}' does not hold")
+
+
+@lru_cache(maxsize=4096)
+def holds(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether a signature is right. What was looked at lately is remembered: the hub meets each header twice, and a
+    process that plays many parties meets it once for each."""
     try:
-        ed25519.Ed25519PublicKey.from_public_bytes(public).verify(signature, label(purpose) + message)
-    except (InvalidSignature, ValueError) as error:
-        raise ProtocolViolation(f"a signature for '{purpose}' does not hold") from error
+        ed25519.Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 class HybridKey:
@@ -125,6 +135,12 @@ def _halves(public: bytes) -> tuple[mlkem.MLKEM768PublicKey, x25519.X25519Public
         )
     except ValueError as error:
         raise ProtocolViolation("a public key is malformed") from error
+
+
+def check_hybrid(public: bytes) -> None:
+    """Raises ProtocolViolation for a public key that no honest party could use: malformed, or of low order."""
+    HybridKey(bytes(HYBRID_SEED_BYTES)).agree(public)
+    _halves(public)
 
 
 def seal(public: bytes, plaintext: bytes, info: bytes) -> bytes:

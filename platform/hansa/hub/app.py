@@ -1,20 +1,28 @@
-"""The hub's process: one Celery worker that turns runs, a gateway a mailbox, the poster, and the clock's ticker.
+"""The hub's processes. `run_hub`: a Celery worker, a gateway a mailbox, the poster, and the clock's ticker.
 
-Nothing is kept in memory between tasks: the process may be killed at any moment and started again.
+Two sorts of task wait in the private broker: a run's turn, and some chunks of a large total to add up. As many further
+workers may be started as there are cores to use (`run_worker_of_hub`). Nothing is kept in memory between tasks: any of
+these processes may be killed at any moment and started again.
 """
 
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from celery import Celery
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from hansa.hub import settings as hub_settings
 from hansa.hub.coordinator import Coordinator
-from hansa.hub.gateway import Gateway
+from hansa.hub.gateway import Door, Gateway
+from hansa.mail.blobs import AtHub
+from hansa.mail.boxes import Desk
+from hansa.mail.carriage import Carriage
 from hansa.mail.database import migrate, open_engine
-from hansa.mail.post import BROKER_ERRORS, HUB_PREFIX, TURN_TASK, Sender, ToSite, run_worker, worker_app
+from hansa.mail.post import ADD_TASK, BROKER_ERRORS, HUB_PREFIX, TURN_TASK, Sender, ToSite, run_worker, worker_app
 from hansa.mail.poster import Poster
 
 log = logging.getLogger("hansa.hub")
@@ -22,56 +30,110 @@ TICK_SECONDS = 0.25
 
 
 class Bell:
-    """Queues a turn in the hub's private broker. A ring that is lost is made up for by the ticker."""
+    """Queues a task in the hub's private broker. A ring that is lost is made up for by the ticker."""
 
-    def __init__(self, url: str) -> None:
-        self._sender, self._lock = Sender(url, HUB_PREFIX, TURN_TASK), threading.Lock()
+    def __init__(self, url: str, task: str) -> None:
+        self._sender, self._lock = Sender(url, HUB_PREFIX, task), threading.Lock()
 
-    def ring(self, run: str) -> None:
+    def ring(self, argument: str) -> None:
         with self._lock:
             try:
-                self._sender.send(run)
+                self._sender.send(argument)
             except BROKER_ERRORS:
                 self._sender.reset()
 
 
+class Office:
+    """What every process of the hub has open, and the two sorts of task it works off."""
+
+    def __init__(self, home: Path) -> None:
+        self.settings, self.desk = hub_settings.read_settings(home), hub_settings.open_desk(home)
+        self.engine = open_engine(self.settings.database)
+        migrate(self.engine, "hub")
+        self.reading = open_engine(self.settings.database, reading=True)
+        self.coordinator = Coordinator(self.engine, self.reading, self.desk)
+        self.turns, self.adding = Bell(self.settings.private, TURN_TASK), Bell(self.settings.private, ADD_TASK)
+        self.doors = {site: _door(self.engine, self.desk, site, url) for site, url in self.settings.mailboxes.items()}
+
+    def turn(self, run: str) -> None:
+        now = time.time()
+        self.coordinator.turn(run, now)
+        self._follow(run, now)
+
+    def add_up(self, run: str, numbers: list[int]) -> None:
+        if self.coordinator.add_up(run, numbers):
+            self.turns.ring(run)
+
+    def tick(self) -> None:
+        now = time.time()
+        waiting, closed = self.coordinator.tick(now)
+        for run in waiting:
+            self.turns.ring(run)
+        for run in closed:
+            self._follow(run, now)
+        self._fetch(now)
+
+    def _follow(self, run: str, now: float) -> None:
+        """What a turn may lead to outside the database."""
+        for number in self.coordinator.given_out(run, now):
+            self.adding.ring(f"{run} {number}")
+        self._fetch(now)
+
+    def _fetch(self, now: float) -> None:
+        for run, site in self.coordinator.fetching():
+            self.doors[site].fetch(run, now)
+
+    def app(self, after_turn: Callable[[], None]) -> Celery:
+        app = worker_app("hansa-hub", self.settings.private, HUB_PREFIX)
+
+        @app.task(name=TURN_TASK)
+        def turn(run: object) -> None:
+            if isinstance(run, str):
+                self.turn(run)
+                after_turn()
+
+        @app.task(name=ADD_TASK)
+        def add_up(task: object) -> None:
+            if isinstance(task, str):
+                run, *numbers = task.split()
+                self.add_up(run, [int(number) for number in numbers])
+
+        return app
+
+
+def _door(engine: Engine, desk: Desk, site: str, url: str) -> Door:
+    way = ToSite(url, site)
+    return Door(engine, desk, site, Carriage(desk, site, desk.folder, AtHub(url, site), way.send))
+
+
 def run_hub(home: Path) -> None:
     """Runs until SIGTERM or SIGINT. `home` holds hub.toml, the charter and the keys."""
-    settings, desk = hub_settings.read_settings(home), hub_settings.open_desk(home)
-    engine = open_engine(settings.database)
-    migrate(engine, "hub")
-    reading = open_engine(settings.database, reading=True)
-    coordinator = Coordinator(engine, reading, desk)
-    coordinator.adopt(time.time())
-    stop, bell, doorbell = threading.Event(), threading.Event(), Bell(settings.private)
-    app = worker_app("hansa-hub", settings.private, HUB_PREFIX)
-
-    @app.task(name=TURN_TASK)
-    def turn(run: object) -> None:
-        if isinstance(run, str):
-            coordinator.turn(run, time.time())
-            bell.set()
-
-    ways = {site: ToSite(url, site) for site, url in settings.mailboxes.items()}
-    threads: list[threading.Thread] = [Poster(engine, reading, ways, bell, stop)]
-    for site, url in settings.mailboxes.items():
-        threads.append(Gateway(engine, desk, site, url, doorbell.ring, stop))
-    threads.append(threading.Thread(target=_tick, args=(coordinator, doorbell, bell, stop), daemon=True))
+    office, stop, bell = Office(home), threading.Event(), threading.Event()
+    office.coordinator.adopt(time.time())
+    ways = {site: ToSite(url, site) for site, url in office.settings.mailboxes.items()}
+    threads: list[threading.Thread] = [Poster(office.engine, office.reading, ways, bell, stop)]
+    for site, url in office.settings.mailboxes.items():
+        threads.append(Gateway(office.doors[site], site, url, office.turns.ring, stop))
+    threads.append(threading.Thread(target=_tick, args=(office, bell, stop), daemon=True))
     for thread in threads:
         thread.start()
     (home / "ready").write_text("ready\n", encoding="utf-8")
     try:
-        run_worker(app)
+        run_worker(office.app(bell.set))
     finally:
         stop.set()
         (home / "ready").unlink(missing_ok=True)
 
 
-def _tick(coordinator: Coordinator, doorbell: Bell, bell: threading.Event, stop: threading.Event) -> None:
+def run_worker_of_hub(home: Path) -> None:
+    """A further worker beside `run_hub`, on the same home; until SIGTERM or SIGINT. What it writes is posted there."""
+    run_worker(Office(home).app(lambda: None))
+
+
+def _tick(office: Office, bell: threading.Event, stop: threading.Event) -> None:
     while not stop.wait(TICK_SECONDS):
         try:
-            for run in coordinator.tick(time.time()):
-                doorbell.ring(run)
+            office.tick()
         except SQLAlchemyError:
             log.exception("the ticker can't reach the database; trying again")
         bell.set()

@@ -2,6 +2,7 @@
 
     turn   works off the letters of one run that wait in the inbox, then closes its round if nobody is missing
     tick   closes the rounds whose deadline has passed
+    add_up makes some chunks of a large total; any number of workers may
     adopt  notes the charter in the log, once
 
 What a letter does is in the methods named after its kind. What a closed round leads to is in `rounds.py`.
@@ -9,7 +10,7 @@ Time is an argument; keys are the desk's. Chance is drawn by HPKE alone.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
@@ -17,13 +18,14 @@ from sqlalchemy.orm import Session
 from hansa.crypto.keys import verify
 from hansa.errors import NotEnoughSites, ProtocolViolation, Refused
 from hansa.hub import models, rounds
-from hansa.hub.models import Job, Member, Participant
+from hansa.hub.models import Job, Member, Participant, TotalChunk
 from hansa.hub.records import record, tell
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Inbox
 from hansa.mail.letters import AskConsent, Hello, Payload, Refusal, Reply, Signed
-from hansa.messages import RunId, encode, read_envelope
+from hansa.messages import RunId, decode, encode, read_envelope
 from hansa.plan import SIGNED_BY_MEMBER, SIGNED_BY_PROPOSER, Plan, load
+from hansa.protocols.secure_sum import Opened
 
 log = logging.getLogger("hansa.hub")
 MAX_ATTEMPTS = 3  # at one letter, before it is set aside
@@ -44,12 +46,47 @@ class Coordinator:
             db.execute(update(Job).where(Job.status.in_(models.OPEN), Job.deadline < again).values(deadline=again))
 
     def turn(self, run: RunId, now: float) -> None:
-        """A crash between the two transactions is made up for at the round's deadline."""
-        if self._work_off(run, now):
-            self._guarded(run, now, lambda db, job: rounds.close_if_complete(db, self._desk, job, now))
+        """Rung for a letter, for a vector that is whole, for a total that is added up: any of them may have been the
+        last that a round waited for. A crash between the two transactions is made up for at the next turn."""
+        self._work_off(run, now)
+        self._guarded(run, now, lambda db, job: rounds.close_if_complete(db, self._desk, job, now))
 
-    def tick(self, now: float) -> list[RunId]:
-        """Closes what is due; gives the runs whose letters wait, in case the doorbell was lost."""
+    def fetching(self) -> list[tuple[RunId, str]]:
+        """The (run, site) of each reply whose vector is not all here yet."""
+        query = select(Participant.run, Participant.site).where(Participant.chunks.is_not(None))
+        with Session(self._reading) as db:
+            return [(run, site) for run, site in db.execute(query)]
+
+    def given_out(self, run: RunId, now: float) -> list[int]:
+        """The chunks of a total that the workers are to add up, if a turn or a tick at `now` has said so."""
+        with Session(self._reading) as db:
+            job = db.get(Job, run)
+            if job is None or not rounds.gives_out(job, now):
+                return []
+            return [row.number for row in rounds.total_chunks(db, job) if row.digest is None]
+
+    def add_up(self, run: RunId, numbers: Sequence[int]) -> bool:
+        """Makes these chunks; True if the total is whole now. Holds one chunk of one site at a time, and may be done
+        twice, by two workers at once: it gives the same bytes."""
+        folder = self._desk.folder
+        with Session(self._reading) as db:
+            job = db.get(Job, run)
+            if job is None or job.state is None or job.status not in models.OPEN:
+                return False
+            state, number_of_round = decode(job.state, rounds.STATES), job.round
+            left = {row.number for row in rounds.total_chunks(db, job) if row.digest is None}
+        if not isinstance(state, Opened):
+            return False
+        for number in sorted(left & set(numbers)):
+            digest = folder.put(run, state.chunk(number, lambda chunk: folder.get(run, chunk)))
+            with Session(self._engine) as db, db.begin():
+                db.get_one(TotalChunk, (run, number_of_round, number)).digest = digest
+        whole = select(TotalChunk).where(TotalChunk.run == run, TotalChunk.digest.is_(None)).limit(1)
+        with Session(self._reading) as db:
+            return db.scalar(whole) is None
+
+    def tick(self, now: float) -> tuple[list[RunId], list[RunId]]:
+        """Closes what is due. Gives the runs whose letters wait, in case the doorbell was lost; and those closed."""
         self._mend_deadlines(now)
         with Session(self._reading) as db:
             late = db.scalars(select(Job.run).where(Job.status.in_(models.OPEN), Job.deadline <= now)).all()
@@ -58,7 +95,7 @@ class Coordinator:
             ).all()
         for run in late:
             self._guarded(run, now, lambda db, job: rounds.close_at_deadline(db, self._desk, job, now))
-        return list(waiting)
+        return list(waiting), list(late)
 
     def _mend_deadlines(self, now: float) -> None:
         """A deadline further off than a round lasts was written before the clock was set back."""
@@ -92,14 +129,12 @@ class Coordinator:
             if job is not None and job.status in models.OPEN:
                 rounds.end(db, self._desk, job, status, reason, now)
 
-    def _work_off(self, run: RunId, now: float) -> bool:
-        """Every letter of the run that waits; False if none did."""
-        worked = False
+    def _work_off(self, run: RunId, now: float) -> None:
+        """Every letter of the run that waits."""
         with Session(self._engine) as db, db.begin():
             db.get(Job, run, with_for_update=True)
             while (row := boxes.ready(db, run)) is not None and self._work_off_one(db, row, now):
-                worked = True
-        return worked
+                pass
 
     def _work_off_one(self, db: Session, row: Inbox, now: float) -> bool:
         """Applies a letter, or sets it aside with the reason; False if it is left for another try."""
@@ -153,7 +188,7 @@ class Coordinator:
         elif isinstance(payload, Refusal):
             self._refusal(db, job, part, payload, now)
         elif isinstance(payload, Reply) and payload.number == job.round and part.asked and part.reply is None:
-            part.reply, part.stage = payload.message, "answered"
+            rounds.take_reply(desk=self._desk, job=job, part=part, reply=payload)
         elif isinstance(payload, Reply):
             tell(db, now, job.run, "answered a round that had closed", part.site)
 

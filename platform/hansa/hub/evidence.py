@@ -11,36 +11,65 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Db
 
+from hansa.crypto import merkle
 from hansa.errors import Refused
 from hansa.hub.models import EvidenceRow, Job, Participant
 from hansa.messages import SiteId, decode, encode
-from hansa.protocols.base import Done, HubState
+from hansa.protocols.base import Ask, Done, HubState
 from hansa.protocols.key_setup import AwaitReveals, Reveals
-from hansa.protocols.secure_sum import AwaitContributions, AwaitLocks, AwaitShares, Summed
+from hansa.protocols.secure_sum import AwaitContributions, AwaitShares, Shares
+from hansa.protocols.survivors import Receipt, with_neighbours
 from hansa.replay import Contributions, Evidence, Locks, Opening, Part, Setup, Sum
 
 _PARTS: Any = Setup | Contributions | Locks | Opening
 
 
-def keep(db: Db, job: Job, state: HubState, replies: Mapping[SiteId, Any], outcome: object) -> None:
-    """Keeps what a round showed that has just closed with `outcome`."""
-    part = _part(state, replies, outcome)
+def keep(
+    db: Db,
+    job: Job,
+    state: HubState,
+    replies: Mapping[SiteId, Any],
+    beside: Mapping[SiteId, bytes | None],
+    outcome: Ask | Done[Any],
+) -> None:
+    """Keeps what a round showed that has just closed. `beside`: the vectors that came with the replies."""
+    part = _part(state, replies, beside, outcome)
     if part is not None:
         db.add(EvidenceRow(run=job.run, round=job.round, content=encode(part)))
 
 
-def _part(state: HubState, replies: Mapping[SiteId, Any], outcome: object) -> Part | None:
+def keep_opening(db: Db, job: Job, shares: Mapping[SiteId, Shares], receipt: Receipt, total: bytes | None) -> None:
+    """Keeps what opened a total, once it is added up. `total`: itself, if it is small."""
+    part = Opening(dict(shares), receipt.chunks, total)
+    db.add(EvidenceRow(run=job.run, round=job.round, content=encode(part)))
+
+
+def _part(
+    state: HubState,
+    replies: Mapping[SiteId, Any],
+    beside: Mapping[SiteId, bytes | None],
+    outcome: Ask | Done[Any],
+) -> Part | None:
     sites = sorted(replies)
     if isinstance(state, AwaitReveals):
         return Setup(state.manifest, state.offers, Reveals(tuple(replies[site] for site in sites)))
     if isinstance(state, AwaitContributions):
-        headers = tuple(replies[site].header for site in sites)
-        return Contributions(state.request, headers, tuple(replies[site].masked for site in sites))
-    if isinstance(state, AwaitLocks):
-        return Locks({site: replies[site].signature for site in sites})
-    if isinstance(state, AwaitShares) and isinstance(outcome, Done) and isinstance(outcome.output, Summed):
-        return Opening({site: replies[site] for site in sites}, outcome.output.receipt.total)
+        survivors = with_neighbours(state.session, replies)
+        headers = tuple(replies[site].header for site in survivors)
+        chunks = tuple(replies[site].chunks for site in survivors)
+        return Contributions(state.request, headers, chunks, tuple(beside[site] for site in survivors))
+    if isinstance(outcome, Ask) and isinstance(outcome.state, AwaitShares):
+        return Locks(outcome.state.signatures)
     return None
+
+
+def beside(db: Db, job: Job) -> dict[bytes, bytes]:
+    """The small vectors of the sum that the open round ends, by their digests."""
+    row = db.get(EvidenceRow, (job.run, job.round - 2))
+    part = decode(row.content, _PARTS) if row is not None else None
+    if not isinstance(part, Contributions):
+        raise ValueError("the contributions of this sum were not kept")
+    return {merkle.leaf(content): content for content in part.beside if content is not None}
 
 
 def assemble(db: Db, run: str, charter: bytes) -> Evidence:
@@ -57,7 +86,17 @@ def assemble(db: Db, run: str, charter: bytes) -> Evidence:
         if part is None or part.consent is None:
             raise Refused(f"the consent of '{site}' is not there")
         consents.append(part.consent)
-    return Evidence(1, charter, job.plan, job.proposal, tuple(consents), setup, sums, job.answer, job.answer_digest)
+    return Evidence(2, charter, job.plan, job.proposal, tuple(consents), setup, sums, job.answer, job.answer_digest)
+
+
+def large(evidence: Evidence) -> tuple[bytes, ...]:
+    """The digests of the chunks that lie in the folder, not in the evidence itself."""
+    found: list[bytes] = []
+    for kept in evidence.sums:
+        for chunks, content in zip(kept.contributions.chunks, kept.contributions.beside, strict=True):
+            found += chunks if content is None else ()
+        found += kept.opening.chunks if kept.opening.total is None else ()
+    return tuple(dict.fromkeys(found))
 
 
 def _parts(db: Db, run: str) -> tuple[Setup, tuple[Sum, ...]]:

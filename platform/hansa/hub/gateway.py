@@ -16,23 +16,28 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from hansa.errors import ProtocolViolation
+from hansa.hub.models import OPEN, Job, Participant
 from hansa.hub.records import record
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk
-from hansa.mail.letters import TO_HUB
+from hansa.mail.carriage import Carriage
+from hansa.mail.letters import TO_HUB, Chunks, Payload
 from hansa.mail.post import BROKER_ERRORS, ToSite, raw_client
 from hansa.mail.rules import site_prefix
-from hansa.messages import Header
+from hansa.messages import Digest, Header, RunId, decode
+from hansa.protocols.survivors import Receipt
 
 log = logging.getLogger("hansa.gateway")
 BLOCK_SECONDS = 2
+FETCH_SECONDS = 2.0  # after which chunks that did not come are wanted again
 
 
 class Door:
-    """What may come in from the mailbox of `site`, whatever brought it here."""
+    """What may come in from the mailbox of `site`, whatever brought it here. `carriage` brings chunks."""
 
-    def __init__(self, engine: Engine, desk: Desk, site: str) -> None:
-        self._engine, self._desk, self._site = engine, desk, site
+    def __init__(self, engine: Engine, desk: Desk, site: str, carriage: Carriage) -> None:
+        self._engine, self._desk, self._site, self._carriage = engine, desk, site, carriage
+        self._asked: dict[RunId, float] = {}
 
     def receive(self, data: bytes, now: float) -> tuple[bytes | None, str | None]:
         """Keeps one letter. Gives the ack to send, and the run to ring for if the letter is new."""
@@ -41,6 +46,9 @@ class Door:
             header, envelope = self._desk.read(data, TO_HUB)
             if header.sender != self._site:
                 raise ProtocolViolation(f"a letter of '{header.sender}' lay in the mailbox of '{self._site}'")
+            if header.kind in ("wanted", "here"):
+                payload = self._desk.open(header, envelope)
+                return None, header.run if self._chunks(header.run, header.kind, payload, now) else None
             with Session(self._engine) as db, db.begin():
                 if header.kind == "ack":
                     self._desk.acked(db, header, self._desk.open(header, envelope), now)
@@ -54,15 +62,51 @@ class Door:
                     record(db, now, "letter set aside", header.sender, header.run)
             return None, None
 
+    def fetch(self, run: RunId, now: float) -> None:
+        """Wants what is missing of the reply of this site; not again before the site had time to answer."""
+        if now >= self._asked.get(run, 0.0):
+            self._asked = {other: at for other, at in self._asked.items() if at > now}
+            self._want(run, now)
+
+    def _want(self, run: RunId, now: float) -> bool:
+        """True if nothing is missing any more, and the reply is whole."""
+        self._asked[run] = now + FETCH_SECONDS
+        with Session(self._engine) as db:
+            part = db.get(Participant, (run, self._site))
+            due = part.chunks if part is not None else None
+        if due is None or self._carriage.want(run, decode(due, tuple[Digest, ...])):
+            return False
+        with Session(self._engine) as db, db.begin():
+            part = db.get_one(Participant, (run, self._site))
+            if part.chunks == due:
+                part.chunks, part.stage = None, "answered"
+        return True
+
+    def _chunks(self, run: RunId, kind: str, payload: Payload, now: float) -> bool:
+        """The site wants chunks of the total it was told of, or says where those of its reply are; True if these
+        are whole now. Of anything else that lies here it gets nothing, and leaves nothing."""
+        if not isinstance(payload, Chunks):
+            return False
+        with Session(self._engine) as db:
+            job, part = db.get(Job, run), db.get(Participant, (run, self._site))
+            if job is None or part is None or job.status not in OPEN:
+                return False
+            receipt, due = job.receipt, part.chunks
+        if kind == "wanted":
+            shown = decode(receipt, Receipt).chunks if receipt is not None else ()
+            self._carriage.offer(run, [chunk for chunk in payload.digests if chunk in shown])
+            return False
+        expected = decode(due, tuple[Digest, ...]) if due is not None else ()
+        self._carriage.take(run, [chunk for chunk in payload.digests if chunk in expected])
+        return self._want(run, now)
+
 
 class Gateway(threading.Thread):
-    """Reads the mailbox of `site`. `ring` is told the run of each new letter."""
+    """Reads the mailbox of `site`. `ring` is told the run of each new letter, and of each vector that is whole."""
 
-    def __init__(
-        self, engine: Engine, desk: Desk, site: str, url: str, ring: Callable[[str], None], stop: threading.Event
-    ) -> None:
+    def __init__(self, door: Door, site: str, url: str, ring: Callable[[str], None], stop: threading.Event) -> None:
         super().__init__(name=f"gateway-{site}", daemon=True)
-        self._door, self._site, self._ring, self._stop_asked = Door(engine, desk, site), site, ring, stop
+        self._door, self._site, self._ring, self._stop_asked = door, site, ring, stop
         self._client = raw_client(url, BLOCK_SECONDS)
         self._back = ToSite(url, site)
         self._source, self._taken = f"{site_prefix(site)}hub", f"h:proc:{site}"

@@ -66,6 +66,7 @@ class Job(Base):
     step_bytes: Mapped[bytes | None] = mapped_column(LargeBinary)  # the Step, encoded
     session: Mapped[bytes | None] = mapped_column(LargeBinary)
     receipt: Mapped[bytes | None] = mapped_column(LargeBinary)
+    total: Mapped[bytes | None] = mapped_column(LargeBinary)  # that the receipt names, if it is small
     round: Mapped[int]  # number of the round that is open, 0 before the first
     state: Mapped[bytes | None] = mapped_column(LargeBinary)  # the protocol's HubState, encoded
     quorum: Mapped[int]
@@ -85,6 +86,8 @@ class Participant(Base):
     active: Mapped[bool]  # still part of the job
     steps: Mapped[int]  # totals that hold its numbers
     reply: Mapped[bytes | None] = mapped_column(LargeBinary)  # to the open round
+    beside: Mapped[bytes | None] = mapped_column(LargeBinary)  # the vector that the reply names, if it came with it
+    chunks: Mapped[bytes | None] = mapped_column(LargeBinary)  # else its digests, encoded: they are fetched
     stage: Mapped[str] = mapped_column(String(80))
     reason: Mapped[str] = mapped_column(Text, default="")
     bytes_sent: Mapped[int] = mapped_column(BigInteger)  # from the site
@@ -99,6 +102,16 @@ class EvidenceRow(Base):
     run: Mapped[str] = mapped_column(ForeignKey("job.run"), primary_key=True)
     round: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     content: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class TotalChunk(Base):
+    """A chunk of a total that is being added up, range by range, by any of the hub's workers; `digest` once it is."""
+
+    __tablename__ = "total_chunk"
+    run: Mapped[str] = mapped_column(ForeignKey("job.run"), primary_key=True)
+    round: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    digest: Mapped[bytes | None] = mapped_column(LargeBinary(32))
 
 
 class Event(Base):

@@ -1,7 +1,8 @@
 """What a person may see at the hub: plain values, ready to show. Nothing here changes anything."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from hansa.hub.models import AuditEntry, Event, Job, Member, Participant
 from hansa.jobs.base import Schema
 from hansa.messages import decode, encode
 from hansa.plan import Plan, load
-from hansa.protocols.key_setup import Floors
+from hansa.protocols.thresholds import Floors
 
 
 class MemberView(Struct, frozen=True):
@@ -226,11 +227,19 @@ def answer_bytes(hub: Hub, run: str) -> bytes | None:
         return None if row is None else row.answer
 
 
-def evidence(hub: Hub, run: str) -> bytes:
-    """From what anybody recomputes the job's totals and its answer (`hansa.replay`): one file. Shows no input."""
+class KeptEvidence(Struct, frozen=True):
+    """From what anybody recomputes a job's totals and its answer (`hansa.replay`). Shows no input."""
+
+    content: bytes  # `replay.Evidence`, encoded
+    chunks: tuple[bytes, ...]  # the digests of what lies beside it: the chunks of large vectors
+    read: Callable[[bytes], bytes]
+
+
+def evidence(hub: Hub, run: str) -> KeptEvidence:
     charter = (hub.home / "charter").read_bytes()
     with Session(hub.reading) as db:
-        return encode(kept.assemble(db, run, charter))
+        assembled = kept.assemble(db, run, charter)
+    return KeptEvidence(encode(assembled), kept.large(assembled), partial(hub.desk.folder.get, run))
 
 
 def parameters(hub: Hub, runs: Sequence[str]) -> dict[str, dict[str, Any]]:

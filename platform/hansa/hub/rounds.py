@@ -1,12 +1,15 @@
 """Rounds of a job, at the hub: open, close, and what the outcome leads to.
 
-    consents ──► setup (three rounds) ──► [ contribute ─ lock ─ unmask ─ total ─ advance ] for each step ──► answer
+    consents ──► setup (four rounds) ──► [ contribute ─ lock ─ unmask ─ total ─ advance ] for each step ──► answer
 
 A round closes when every asked site replied, or at its deadline with those that did. Setup needs everybody: it starts
 again without the silent ones. A sum needs its quorum. Everything here runs inside the caller's transaction.
+
+A total that is small is added up where its last round closes. A large one is left to the hub's workers, chunk by chunk
+(`adding.py`), and the job goes on when all are there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -14,28 +17,43 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Db
 
+from hansa.crypto import merkle
 from hansa.crypto.keys import digest
 from hansa.errors import NotEnoughSites, ProtocolViolation
 from hansa.hub import evidence, models
-from hansa.hub.models import Job, Member, Participant
+from hansa.hub.models import Job, Member, Participant, TotalChunk
 from hansa.hub.records import record, tell
 from hansa.jobs.base import Answer, Schema, Step, check_step, from_ring, size
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk
-from hansa.mail.letters import End, Open, Payload, Round, sentence
+from hansa.mail.letters import BESIDE_BYTES, End, Open, Payload, Reply, Round, sentence
 from hansa.messages import decode, encode
 from hansa.plan import load
 from hansa.protocols import key_setup, secure_sum
 from hansa.protocols.base import Ask, Done, HubState
-from hansa.protocols.key_setup import AwaitOffers, AwaitReady, AwaitReveals, Session
-from hansa.protocols.secure_sum import AwaitContributions, AwaitLocks, AwaitShares, Receipt, Summed
+from hansa.protocols.key_setup import AwaitEncapsulated, AwaitOffers, AwaitReady, AwaitReveals, Session
+from hansa.protocols.secure_sum import (
+    AwaitContributions,
+    AwaitLocks,
+    AwaitShares,
+    Contribute,
+    Contributed,
+    Opened,
+    Shares,
+    Summed,
+)
+from hansa.protocols.survivors import Receipt, with_neighbours
 
-SETUP = (AwaitOffers, AwaitReveals, AwaitReady)
-STATES: Any = AwaitOffers | AwaitReveals | AwaitReady | AwaitContributions | AwaitLocks | AwaitShares
-MAX_SETUPS, MAX_STEPS = 5, 200
+SETUP = (AwaitOffers, AwaitReveals, AwaitEncapsulated, AwaitReady)
+STATES: Any = (
+    AwaitOffers | AwaitReveals | AwaitEncapsulated | AwaitReady | AwaitContributions | AwaitLocks | AwaitShares | Opened
+)
+ADD_UP_SECONDS = 30.0  # after which chunks that nobody added up are given out again
+MAX_SETUPS, MAX_STEPS = key_setup.MAX_ATTEMPTS, 200
 STAGES = {
     AwaitOffers: "agreeing on keys",
     AwaitReveals: "agreeing on keys",
+    AwaitEncapsulated: "agreeing on keys",
     AwaitReady: "agreeing on keys",
     AwaitContributions: "computing",
     AwaitLocks: "confirming who takes part",
@@ -65,9 +83,10 @@ def schemas_of(db: Db, sites: Sequence[str], table: str) -> list[Schema]:
 def end(db: Db, desk: Desk, job: Job, status: str, reason: str, now: float) -> None:
     """Ends a job: its sites are told to erase their seeds and states, the hub erases its own."""
     job.status, job.reason, job.ended_at = status, sentence(reason) if reason else "", now
-    job.state = job.session = job.step_bytes = job.deadline = None
+    job.state = job.session = job.step_bytes = job.deadline = job.total = None
     for part in participants(db, job):
-        part.reply, part.asked = None, False
+        part.reply = part.beside = part.chunks = None
+        part.asked = False
         send(db, desk, part, "end", End(status), now)
     record(db, now, "ended", run=job.run, details={"status": status})
     tell(db, now, job.run, f"ended: {status}" + (f" ({job.reason})" if job.reason else ""))
@@ -77,8 +96,18 @@ def close_if_complete(db: Db, desk: Desk, job: Job, now: float) -> None:
     parts = participants(db, job)
     if job.status == "consenting" and not any(part.asked for part in parts):
         _open_setup(db, desk, job, [part for part in parts if part.active], now)
-    elif job.state is not None and all(part.reply is not None for part in parts if part.asked):
+    elif job.state is not None and all(_answered(part) for part in parts if part.asked):
         _close(db, desk, job, parts, now)
+
+
+def gives_out(job: Job, now: float) -> bool:
+    """Whether the chunks of a large total are for the workers to add up from `now`."""
+    return job.status in models.OPEN and job.deadline == now + ADD_UP_SECONDS
+
+
+def _answered(part: Participant) -> bool:
+    """Whether the reply is here, with all that it names."""
+    return part.reply is not None and part.chunks is None
 
 
 def close_at_deadline(db: Db, desk: Desk, job: Job, now: float) -> None:
@@ -89,7 +118,8 @@ def close_at_deadline(db: Db, desk: Desk, job: Job, now: float) -> None:
         plan = load(job.plan, desk.charter)
         raise NotEnoughSites(f"the site of '{plan.proposer}' did not sign the proposal in time")
     for part in parts:
-        if part.asked and part.reply is None:
+        if part.asked and not _answered(part):
+            part.reply = part.chunks = None
             part.asked = part.active = False
             part.stage = "did not answer in time"
             tell(db, now, job.run, "did not answer in time", part.site)
@@ -111,7 +141,7 @@ def _open_setup(db: Db, desk: Desk, job: Job, parts: Sequence[Participant], now:
         raise NotEnoughSites(f"the sites did not agree on keys in {MAX_SETUPS} attempts")
     keys = desk.charter.signing_keys(tuple(part.site for part in parts))
     try:
-        ask = key_setup.begin(plan.digest, job.attempt, keys, rules.corrupt, plan.minimum_sites)
+        ask = key_setup.begin(plan.digest, job.attempt, keys, rules.corrupt, plan.minimum_sites, plan.job().ring)
     except NotEnoughSites as error:
         raise NotEnoughSites(f"{error}; {'; '.join(refusals)}" if refusals else str(error)) from error
     job.attempt, job.status = job.attempt + 1, "setup"
@@ -124,37 +154,60 @@ def _open(db: Db, desk: Desk, job: Job, ask: Ask, now: float) -> None:
     job.deadline = now + desk.charter.rules.round_seconds
     first = isinstance(ask.state, AwaitOffers)
     for part in participants(db, job):
-        part.reply, part.asked = None, part.site in ask.requests
+        part.reply = part.beside = part.chunks = None
+        part.asked = part.site in ask.requests
         if part.asked:
             part.stage = STAGES[type(ask.state)]
-            message = encode(ask.requests[part.site])
-            payload = Open(job.round, message) if first else Round(job.round, message)
+            request = ask.requests[part.site]
+            beside = job.total or b"" if isinstance(request, Contribute) else b""
+            message = encode(request)
+            payload = Open(job.round, message) if first else Round(job.round, message, beside)
             send(db, desk, part, "open" if first else "round", payload, now)
+
+
+def take_reply(desk: Desk, job: Job, part: Participant, reply: Reply) -> None:
+    """Keeps a reply to the open round. A large vector that it names is still to be fetched, if the reply holds."""
+    part.reply, part.beside, part.stage = reply.message, reply.beside or None, "answered"
+    if reply.beside or job.state is None:
+        return
+    state: Any = decode(job.state, STATES)
+    if not isinstance(state, AwaitContributions):
+        return
+    try:
+        contributed = decode(reply.message, Contributed)
+        state.check(part.site, contributed)
+    except ProtocolViolation:
+        return  # the round closes without it, and says why
+    if desk.folder.missing(job.run, contributed.chunks):
+        part.chunks, part.stage = encode(contributed.chunks), "sending its numbers"
 
 
 def _close(db: Db, desk: Desk, job: Job, parts: Sequence[Participant], now: float) -> None:
     if job.state is None:
         raise ValueError("a job without an open round")
-    state: HubState = decode(job.state, STATES)
-    replies = _replies(db, job, state, parts, now)
+    state: HubState | Opened = decode(job.state, STATES)
+    if isinstance(state, Opened):
+        _total_of_chunks(db, desk, job, state, parts, now)
+        return
+    replies = _replies(db, desk, job, state, parts, now)
     if len(replies) < job.quorum:
         if isinstance(state, SETUP):
             _open_setup(db, desk, job, [part for part in parts if part.site in replies], now)
             return
         raise NotEnoughSites(f"{len(replies)} sites answered and {job.quorum} are needed")
     outcome = state.close(replies)  # type: ignore[attr-defined]  # each state closes with its own type of reply
-    evidence.keep(db, job, state, replies, outcome)
+    evidence.keep(db, job, state, replies, {part.site: part.beside for part in parts}, outcome)
     if isinstance(outcome, Ask):
         if isinstance(state, AwaitContributions):
-            _note_survivors(db, job, sorted(replies), now)
+            _note_survivors(db, job, with_neighbours(state.session, replies), now)
         _open(db, desk, job, outcome, now)
     elif isinstance(outcome, Done) and isinstance(outcome.output, Session):
         _first_step(db, desk, job, outcome.output, now)
-    elif isinstance(outcome, Done) and isinstance(outcome.output, Summed):
-        _total(db, desk, job, outcome.output, now)
+    elif isinstance(outcome, Done) and isinstance(outcome.output, Opened):
+        _add_up(db, desk, job, outcome.output, replies, now)
 
 
-def _replies(db: Db, job: Job, state: HubState, parts: Sequence[Participant], now: float) -> dict[str, Any]:
+def _replies(db: Db, desk: Desk, job: Job, state: HubState, parts: Sequence[Participant], now: float) -> dict[str, Any]:
     """The replies that are of the type due and hold by themselves; a site that sends anything else is out."""
     found = {}
     for part in parts:
@@ -162,12 +215,26 @@ def _replies(db: Db, job: Job, state: HubState, parts: Sequence[Participant], no
             try:
                 reply = decode(part.reply, state.accepts)
                 state.check(part.site, reply)
+                if isinstance(reply, Contributed) and isinstance(state, AwaitContributions):
+                    _check_vector(desk, job, state, part, reply)
                 found[part.site] = reply
             except ProtocolViolation as violation:
                 part.active, part.stage, part.reason = False, "sent something malformed", str(violation)
                 boxes.set_aside(db, part.site, str(violation), part.reply, now)
+                part.reply, part.asked = None, False
                 record(db, now, "letter set aside", part.site, job.run, {"round": str(job.round)})
     return found
+
+
+def _check_vector(desk: Desk, job: Job, state: AwaitContributions, part: Participant, reply: Contributed) -> None:
+    """What came beside a reply is what it names: chunks in the folder by their digests, a small vector here."""
+    if part.beside is None:
+        sizes = [desk.folder.size(job.run, chunk) for chunk in reply.chunks]
+    elif reply.chunks == (merkle.leaf(part.beside),):
+        sizes = [len(part.beside)]
+    else:
+        raise ProtocolViolation(f"the numbers of '{part.site}' are not those it signed")
+    state.check_sizes(part.site, sizes)
 
 
 def _note_survivors(db: Db, job: Job, survivors: Sequence[str], now: float) -> None:
@@ -180,6 +247,7 @@ def _first_step(db: Db, desk: Desk, job: Job, session: Session, now: float) -> N
     record(db, now, "setup complete", run=job.run, details={"session": session.id.hex()})
     job.agreed = len(session.roster)
     tell(db, now, job.run, f"{job.agreed} sites agreed on keys")
+    job.total = None
     step = plan.job().begin(schemas_of(db, session.roster, plan.table), len(session.roster))
     _ask_for_step(db, desk, job, step, session.roster, now)
 
@@ -189,12 +257,46 @@ def _ask_for_step(db: Db, desk: Desk, job: Job, step: Step, cohort: Sequence[str
         raise ValueError("a step without a session, or too many steps")
     session = decode(job.session, Session)
     receipt = decode(job.receipt, Receipt) if job.receipt is not None else None
-    check_step(step, len(cohort))
+    check_step(step, len(cohort), session.ring)
     job.step_bytes = encode(step)
     length = sum(size(block) for block in step.blocks)
     ask = secure_sum.begin(session, job.step, job.step_bytes, cohort, receipt, length)
     tell(db, now, job.run, f"step {job.step + 1}: {step.name}")
     _open(db, desk, job, ask, now)
+
+
+def _add_up(db: Db, desk: Desk, job: Job, opened: Opened, shares: Mapping[str, Shares], now: float) -> None:
+    """The masks are open: the total of small vectors is made at once, that of large ones by the workers."""
+    here = evidence.beside(db, job)
+    if all(chunk in here for chunks in opened.parts for chunk in chunks):
+        summed = opened.summed(here.__getitem__)
+        evidence.keep_opening(db, job, shares, summed.receipt, summed.content)
+        _total(db, desk, job, summed, now)
+        return
+    job.state, job.deadline = encode(opened), now + ADD_UP_SECONDS
+    for number in range(len(opened.parts[0])):
+        db.add(TotalChunk(run=job.run, round=job.round, number=number, digest=None))
+
+
+def _total_of_chunks(db: Db, desk: Desk, job: Job, opened: Opened, parts: Sequence[Participant], now: float) -> None:
+    """Goes on if the workers have added up every chunk; at the deadline they are given out again."""
+    chunks = [row.digest for row in total_chunks(db, job)]
+    if None in chunks:
+        if job.deadline is None or job.deadline <= now:
+            job.deadline = now + ADD_UP_SECONDS
+        return
+    receipt = opened.receipt(chunk for chunk in chunks if chunk is not None)
+    content = b"".join(desk.folder.get(job.run, chunk) for chunk in receipt.chunks)
+    small = content if len(content) <= BESIDE_BYTES else None
+    shares = {part.site: decode(part.reply, Shares) for part in parts if part.asked and part.reply is not None}
+    evidence.keep_opening(db, job, shares, receipt, small)
+    _total(db, desk, job, opened.total(receipt, content), now)
+
+
+def total_chunks(db: Db, job: Job) -> Sequence[TotalChunk]:
+    """Of the total that is being added up, in order."""
+    query = select(TotalChunk).where(TotalChunk.run == job.run, TotalChunk.round == job.round)
+    return db.scalars(query.order_by(TotalChunk.number)).all()
 
 
 def _total(db: Db, desk: Desk, job: Job, summed: Summed, now: float) -> None:
@@ -205,13 +307,14 @@ def _total(db: Db, desk: Desk, job: Job, summed: Summed, now: float) -> None:
     receipt = summed.receipt
     details = {
         "step": str(job.step),
-        "total": digest("sum/total", receipt.total).hex(),
-        "locked": receipt.locked.hex(),
+        "total": digest("sum/total", *receipt.chunks).hex(),
+        "locked": receipt.locked().hex(),
     }
     record(db, now, "total opened", run=job.run, details=details)
     _mark_leavers(db, job, summed, now)
     outcome = plan.job().advance(step, from_ring(step, summed.vector(), len(summed.survivors)))
     job.receipt = encode(receipt)
+    job.total = summed.content if len(summed.content) <= BESIDE_BYTES else None
     if isinstance(outcome, Step):
         job.step += 1
         _ask_for_step(db, desk, job, outcome, summed.active, now)

@@ -9,6 +9,7 @@ from msgspec import Struct
 from hansa.charter import Charter, load
 from hansa.crypto.keys import HYBRID_SEED_BYTES, SEED_BYTES, HybridKey, SigningKey
 from hansa.errors import Refused
+from hansa.mail.blobs import Folder
 from hansa.mail.boxes import Desk
 from hansa.messages import HUB
 
@@ -54,4 +55,4 @@ def read_keys(home: Path) -> tuple[SigningKey, HybridKey]:
 
 
 def open_desk(home: Path) -> Desk:
-    return Desk(HUB, read_charter(home), *read_keys(home))
+    return Desk(HUB, read_charter(home), *read_keys(home), Folder(home / "chunks"))

@@ -11,7 +11,7 @@ A step names the blocks it totals. Two sorts exist:
 * `Reals`: numbers, bounded by `bound` per site, totalled to within `sites * step / 2`.
 * `Flags`: yes or no per place. The total says only whether *any* site said yes, not which and not how many: a yes
   is contributed as a uniformly random ring element and a no as zero (a sum of random elements is zero with
-  probability 2^-64).
+  probability 2^-64, or 2^-32 in the small ring).
 """
 
 from abc import abstractmethod
@@ -25,9 +25,10 @@ from msgspec import Struct
 
 from hansa.crypto import fixed_point
 from hansa.errors import ProtocolViolation, Refused
+from hansa.protocols.base import RingBits
 
 Array = npt.NDArray[np.float64]
-MAX_ELEMENTS = 32_768  # of one step: 256 KiB, what a letter carries without blobs
+MAX_ELEMENTS = 2**27  # of one step: 1 GiB in Z_2^64
 
 
 class Reals(Struct, frozen=True, tag="reals"):
@@ -54,7 +55,7 @@ def size(block: Block) -> int:
 
 
 def reals(name: str, shape: tuple[int, ...], bound: float, sites: int) -> Reals:
-    """A block of numbers with the finest precision at which `sites` contributions can't overflow."""
+    """A block of numbers with the finest precision at which `sites` contributions can't overflow Z_2^64."""
     return Reals(name, shape, bound, fixed_point.finest_step(bound, sites))
 
 
@@ -142,6 +143,7 @@ class Job(Struct, frozen=True, tag_field="kind", kw_only=True):
     """
 
     title: ClassVar[str]  # for people, in the catalogue
+    ring: ClassVar[RingBits] = 64  # in which its totals are added; 32 halves what travels, for large models
     learns: ClassVar[str]  # one sentence: what the totals reveal to whoever receives them, beyond the answer
 
     @abstractmethod
@@ -177,7 +179,7 @@ class Example(Struct, frozen=True):
 Chance = Callable[[int], bytes]
 
 
-def check_step(step: Step, sites: int) -> None:
+def check_step(step: Step, sites: int, bits: RingBits = 64) -> None:
     """What a site and the hub check before they touch a step: the ring can't overflow, the size is carried."""
     names = [block.name for block in step.blocks]
     if len(set(names)) != len(names) or not names:
@@ -186,25 +188,28 @@ def check_step(step: Step, sites: int) -> None:
         if any(extent < 1 for extent in block.shape):
             raise Refused(f"block '{block.name}' has an empty dimension")
         if isinstance(block, Reals):
-            fixed_point.check_ring(block.bound, block.step, sites)
+            fixed_point.check_ring(block.bound, block.step, sites, bits)
     if sum(size(block) for block in step.blocks) > MAX_ELEMENTS:
         raise Refused(f"the step '{step.name}' holds more than {MAX_ELEMENTS} numbers; ask for fewer cells or columns")
 
 
-def to_ring(step: Step, contribution: Contribution, chance: Chance) -> fixed_point.Ring:
-    """A contribution as one vector over Z_2^64, in the order of the step's blocks."""
-    parts = []
+def to_ring(step: Step, contribution: Contribution, chance: Chance, bits: RingBits = 64) -> fixed_point.Ring:
+    """A contribution as one vector over Z_2^`bits`, in the order of the step's blocks."""
+    vector = np.empty(sum(size(block) for block in step.blocks), dtype=fixed_point.UNSIGNED[bits])
+    start = 0
     for block in step.blocks:
         values = np.asarray(contribution[block.name])
         if values.shape != block.shape:
             raise ValueError(f"block {block.name} has shape {values.shape}, the step says {block.shape}")
         if isinstance(block, Reals):
-            parts.append(fixed_point.encode(values.astype(np.float64), block.bound, block.step))
+            part = fixed_point.encode(values, block.bound, block.step, bits)
         else:
             yes = values.astype(np.bool_).reshape(-1)
-            drawn = np.frombuffer(chance(8 * yes.size), dtype="<u8").astype(np.uint64)
-            parts.append(np.where(yes, drawn, np.uint64(0)))
-    return np.concatenate(parts)
+            drawn = np.frombuffer(chance(vector.itemsize * yes.size), dtype=vector.dtype.newbyteorder("<"))
+            part = np.where(yes, drawn, vector.dtype.type(0))
+        vector[start : start + size(block)] = part
+        start += size(block)
+    return vector
 
 
 def fit(step: Step, contribution: Contribution) -> Contribution:

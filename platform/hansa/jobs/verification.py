@@ -42,7 +42,7 @@ def check_follows(job: Job, before: Step, total: Total, asked: Step) -> None:
 def _plain(state: bytes) -> Any:
     try:
         return msgspec.msgpack.decode(state) if state else None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolViolation("the public state is malformed") from error
 
 

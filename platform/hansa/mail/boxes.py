@@ -7,7 +7,7 @@ run are worked off in the order of their sequence (`ready`).
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import (
@@ -29,6 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_col
 from hansa.charter import Charter
 from hansa.crypto.keys import HybridKey, SigningKey
 from hansa.errors import ProtocolViolation, Refused
+from hansa.mail.blobs import Folder
 from hansa.mail.letters import PAYLOADS, Ack, Payload
 from hansa.messages import (
     SUITE,
@@ -97,10 +98,10 @@ class SetAside(Base):
 
 
 class Desk:
-    """One party's name, keys and charter over its boxes."""
+    """One party's name, keys and charter over its boxes, and the folder where its chunks lie."""
 
-    def __init__(self, name: str, charter: Charter, signing: SigningKey, sealing: HybridKey) -> None:
-        self.name, self.charter, self.signing, self.sealing = name, charter, signing, sealing
+    def __init__(self, name: str, charter: Charter, signing: SigningKey, sealing: HybridKey, folder: Folder) -> None:
+        self.name, self.charter, self.signing, self.sealing, self.folder = name, charter, signing, sealing, folder
 
     def write(self, db: Session, receiver: str, run: str, kind: str, payload: Payload, now: float) -> int:
         """Puts a letter into the outbox, next in its run; gives its size in bytes. Call it inside the transaction."""
@@ -127,6 +128,10 @@ class Desk:
             raise TypeError(f"a letter of kind {kind} carries a {PAYLOADS[kind].__name__}")
         header = Header(VERSION, SUITE, self.name, receiver, self.charter.version, run, sequence, kind)
         return seal_letter(header, encode(payload), self.signing, self.charter.party(receiver).sealing)
+
+    def note(self, receiver: str, run: str, kind: str, payload: Payload) -> bytes:
+        """A letter that is neither kept nor acked: losing it or getting it twice does no harm."""
+        return self._seal(receiver, run, 0, kind, payload)
 
     def ack(self, header: Header, data: bytes) -> bytes:
         """The ack of a letter received: sent at once, never stored; it is made again when the letter comes again."""
@@ -195,6 +200,7 @@ _EARLIER = (
 )
 _READY = select(Inbox).where(Inbox.done_at.is_(None), Inbox.sequence == _EARLIER).order_by(Inbox.id).limit(1)
 _READY_OF_RUN = _READY.where(Inbox.run == bindparam("of_run"))
+_READY_BUT = _READY.where(Inbox.id.not_in(bindparam("but", expanding=True)))
 _DUE = (
     select(Outbox.id, Outbox.receiver, Outbox.data, Outbox.attempts)
     # What waits longer than any letter ever does was written before the clock was set back.
@@ -204,9 +210,11 @@ _DUE = (
 )
 
 
-def ready(db: Session, run: str | None = None) -> Inbox | None:
-    """The oldest letter not worked off whose predecessors (same sender and run) all are."""
-    return db.scalar(_READY) if run is None else db.scalar(_READY_OF_RUN, {"of_run": run})
+def ready(db: Session, run: str | None = None, but: Collection[int] = ()) -> Inbox | None:
+    """The oldest letter not worked off whose predecessors (same sender and run) all are; none of the ids in `but`."""
+    if run is not None:
+        return db.scalar(_READY_OF_RUN, {"of_run": run})
+    return db.scalar(_READY_BUT, {"but": list(but)}) if but else db.scalar(_READY)
 
 
 class Due(NamedTuple):

@@ -11,6 +11,8 @@
 | open        | hub → site  | Open        | setup begins (again): drop what an earlier attempt left  |
 | round       | hub → site  | Round       | a protocol's request                                     |
 | reply       | site → hub  | Reply       | the answer to it                                         |
+| wanted      | both        | Chunks      | put these chunks where I can take them                   |
+| here        | both        | Chunks      | these are there now                                      |
 | end         | hub → site  | End         | erase seeds and states                                   |
 | ack         | both        | Ack         | the letter with this run and sequence is in my inbox     |
 """
@@ -61,13 +63,25 @@ class Open(Payload, frozen=True):
 
 
 class Round(Payload, frozen=True):
+    """`beside`: the total that the message's receipt names, if it is small; else its chunks are fetched."""
+
     number: int
     message: bytes
+    beside: bytes = b""
 
 
 class Reply(Payload, frozen=True):
+    """`beside`: the masked vector that the message names, if it is small; else its chunks are fetched."""
+
     number: int
     message: bytes
+    beside: bytes = b""
+
+
+class Chunks(Payload, frozen=True):
+    """Of the letter's run. Neither kept nor acked: whoever misses chunks asks again."""
+
+    digests: Annotated[tuple[Digest, ...], Meta(min_length=1, max_length=8)]
 
 
 class End(Payload, frozen=True):
@@ -89,10 +103,13 @@ PAYLOADS: dict[str, type[Payload]] = {
     "round": Round,
     "reply": Reply,
     "end": End,
+    "wanted": Chunks,
+    "here": Chunks,
     "ack": Ack,
 }
-TO_SITE = frozenset({"sign-plan", "ask-consent", "open", "round", "end", "ack"})
-TO_HUB = frozenset({"hello", "plan-signed", "consent", "refusal", "reply", "ack"})
+TO_SITE = frozenset({"sign-plan", "ask-consent", "open", "round", "end", "wanted", "here", "ack"})
+TO_HUB = frozenset({"hello", "plan-signed", "consent", "refusal", "reply", "wanted", "here", "ack"})
+BESIDE_BYTES = 2**18  # a vector up to this size travels in the letter
 
 
 def sentence(text: str) -> str:

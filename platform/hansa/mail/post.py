@@ -21,7 +21,7 @@ from redis.retry import Retry
 from hansa.mail.rules import site_prefix
 
 BROKER_ERRORS = (redis.RedisError, OperationalError, OSError)
-LETTER_TASK, TURN_TASK = "hansa.letter", "hansa.turn"
+LETTER_TASK, TURN_TASK, ADD_TASK = "hansa.letter", "hansa.turn", "hansa.add-up"
 HUB_PREFIX = "h:"
 _QUEUE = "tasks"
 

@@ -54,6 +54,7 @@ def mailbox_rules(site: str, site_digest: str, hub_digest: str, admin_digest: st
         f" (+lpush +llen ~{prefix}tasks)"
         f" (+blmove +lmove +lrem +llen +lrange ~{prefix}hub ~h:*)"
         f" (+set +get +getdel +del ~{prefix}up:* ~{prefix}dn:*)"
+        f" (+getrange %R~{prefix}up:*)"
     )
     return _file(member, hub, admin_digest=admin_digest)
 

@@ -7,25 +7,30 @@ drop-outs, deadlines, duplicates and restarts are written once, outside, for eve
 Chance, keys and data are arguments (`Own`); a state that holds a secret prints its kind and nothing else.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 from msgspec import Struct
 
+from hansa.crypto.fixed_point import Ring
 from hansa.crypto.keys import SigningKey
 from hansa.messages import SiteId
 
-Vector = npt.NDArray[np.uint64]
+RingBits = Literal[32, 64]  # numbers are added in Z_2^32 or Z_2^64
+Vector = Ring
 Output = TypeVar("Output")
+Spread = Callable[[Callable[[int], Any], Iterable[int]], Iterator[Any]]  # as `map`; a pool's spreads over the cores
 
 
 class Own(Struct, frozen=True):
-    """What a site lends its state for one answer: its signing key, and its numbers where a round asks for them."""
+    """What a site lends its state for one answer: its signing key, and its numbers where a round asks for them.
+
+    `vector` has one dimension. It is masked in place, and is the contribution afterwards: a site never holds two.
+    """
 
     key: SigningKey
     vector: Vector | None = None
+    spread: Spread = map
 
     def __repr__(self) -> str:
         return "Own(hidden)"

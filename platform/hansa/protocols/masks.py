@@ -1,21 +1,38 @@
 """What hides a site's numbers in one sum, and how each secret of it is derived.
 
 `sid` names the sum; every derivation holds it, the role, and both ends of an edge, so that nothing made for one sum,
-direction or purpose is worth anything in another. Edges are between two sites of the cohort; the later site in the
-cohort's order subtracts what the earlier adds.
+direction or purpose is worth anything in another. Edges are between neighbours that are both in the cohort; the later
+site in the roster's order subtracts what the earlier adds.
+
+A vector is worked off in chunks of 4 MiB (`prg.CHUNK_BYTES`), each with keys of its own: chunks may be done in any
+order, on any core, by any process, and no mask is ever held.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from hansa.crypto import prg, shamir
+import numpy as np
+
+from hansa.crypto import merkle, prg, shamir
 from hansa.crypto.keys import derive, digest, label, tag
 from hansa.errors import ProtocolViolation
-from hansa.messages import SiteId
-from hansa.protocols.base import Vector
+from hansa.messages import Digest, SiteId
+from hansa.protocols.base import RingBits, Spread, Vector
+
+Mask = tuple[bytes, bytes, bool]  # secret, info, whether it is subtracted
 
 
-def others(cohort: Sequence[SiteId], site: SiteId) -> list[SiteId]:
-    return [other for other in cohort if other != site]
+def element(ring: RingBits) -> np.dtype[np.uint64] | np.dtype[np.uint32]:
+    return np.dtype(np.uint32) if ring == 32 else np.dtype(np.uint64)
+
+
+def chunks_of(length: int, ring: RingBits) -> int:
+    """How many chunks a vector of `length` elements has."""
+    return -(-length * ring // 8 // prg.CHUNK_BYTES)
+
+
+def chunk_bytes(length: int, ring: RingBits, number: int) -> int:
+    """The size of chunk `number`: all are whole but the last."""
+    return min(prg.CHUNK_BYTES, length * ring // 8 - number * prg.CHUNK_BYTES)
 
 
 def edge_secret(pair: bytes, sid: bytes, site: SiteId, other: SiteId) -> bytes:
@@ -34,18 +51,52 @@ def self_commitment(own: bytes, sid: bytes) -> bytes:
     return digest("sum/self commitment", sid, own)
 
 
-def _mask_info(role: str, sid: bytes, sender: SiteId, receiver: SiteId) -> bytes:
+def edge_mask(edge: bytes, sid: bytes, site: SiteId, other: SiteId, *, remove: bool) -> Mask:
+    """What `site` puts in for its edge to `other` (+ towards later sites, − towards earlier), or its removal."""
+    low, high = sorted((site, other))
+    return edge, _info("edge", sid, low, high), (other < site) != remove
+
+
+def self_mask(own: bytes, sid: bytes, site: SiteId, *, remove: bool) -> Mask:
+    return own, _info("self", sid, site, site), remove
+
+
+def _info(role: str, sid: bytes, sender: SiteId, receiver: SiteId) -> bytes:
     return label(f"sum/{role}") + sid + sender.encode() + b"\0" + receiver.encode() + b"\0"
 
 
-def mask_edge(vector: Vector, edge: bytes, sid: bytes, site: SiteId, other: SiteId, *, remove: bool) -> None:
-    """Adds what `site` puts in for its edge to `other` (+ towards later sites, − towards earlier), or removes it."""
-    low, high = sorted((site, other))
-    prg.add_stream(vector, edge, _mask_info("edge", sid, low, high), subtract=(other < site) != remove)
+def apply(vector: Vector, masks: Sequence[Mask], spread: Spread) -> tuple[Digest, ...]:
+    """Masks `vector` in place. Gives the digest of each chunk, a leaf of the root that its site signs."""
+    size = prg.CHUNK_BYTES // vector.itemsize
+
+    def one(number: int) -> Digest:
+        part = vector[number * size : (number + 1) * size]
+        prg.add_masks(part, _keys(masks, number))
+        return merkle.leaf(as_bytes(part))
+
+    return tuple(spread(one, range(-(-vector.size // size))))
 
 
-def mask_self(vector: Vector, own: bytes, sid: bytes, site: SiteId, *, remove: bool) -> None:
-    prg.add_stream(vector, own, _mask_info("self", sid, site, site), subtract=remove)
+def total(parts: Iterable[bytes], masks: Sequence[Mask], number: int, size: int, ring: RingBits) -> bytes:
+    """Chunk `number` of a total, of `size` bytes: that chunk of every contribution, added, and `masks`. Holds one part
+    at a time."""
+    little = element(ring).newbyteorder("<")
+    acc: Vector = np.zeros(size * 8 // ring, dtype=element(ring))
+    for part in parts:
+        if len(part) != size:  # numpy would spread a single element over all
+            raise ProtocolViolation("a chunk of a contribution has another size than its place demands")
+        acc += np.frombuffer(part, dtype=little)
+    prg.add_masks(acc, _keys(masks, number))
+    return as_bytes(acc).tobytes()
+
+
+def _keys(masks: Sequence[Mask], number: int) -> list[tuple[bytes, bool]]:
+    return [(prg.chunk_key(secret, info, number), subtract) for secret, info, subtract in masks]
+
+
+def as_bytes(vector: Vector) -> memoryview:
+    """Little-endian, without a copy where the machine is."""
+    return vector.astype(vector.dtype.newbyteorder("<"), copy=False).data.cast("B")
 
 
 def seal_key(pair: bytes, sid: bytes, sender: SiteId, receiver: SiteId) -> bytes:
@@ -53,31 +104,27 @@ def seal_key(pair: bytes, sid: bytes, sender: SiteId, receiver: SiteId) -> bytes
     return derive(pair, "sum/seal", sid, sender.encode(), receiver.encode())
 
 
-def split_all(secrets: Sequence[bytes], threshold: int, members: int, seed: bytes, info: bytes) -> list[list[bytes]]:
-    """Shares of all `secrets` for each of the members, in the order of their Shamir indices 1 … `members`.
+def share_all(secrets: Sequence[bytes], threshold: int, members: int, seed: bytes, info: bytes) -> list[bytes]:
+    """Shares of all `secrets`, in their order, for each of the members, in the order of their Shamir indices.
 
     The polynomials' coefficients are uniform field elements from the stream of `seed` under `info`, which must be
     used for this one call.
     """
-    degree, size = threshold - 1, shamir.UNIFORM_BYTES
-    chance = prg.stream(seed, info, size * degree * len(secrets))
-    drawn = [shamir.from_uniform(chance[at : at + size]) for at in range(0, len(chance), size)]
-    rows = [
-        shamir.split(shamir.decode(secret), threshold, members, drawn[at * degree : (at + 1) * degree])
-        for at, secret in enumerate(secrets)
-    ]
-    return [[shamir.encode(share) for share in column] for column in zip(*rows, strict=True)]
+    chance = prg.stream(seed, info, shamir.UNIFORM_BYTES * (threshold - 1) * len(secrets))
+    return shamir.split_many(b"".join(secrets), threshold, members, chance)
 
 
-def open_all(indices: Sequence[int], rows: Sequence[Sequence[bytes]], threshold: int) -> list[bytes]:
-    """The secrets behind `rows`, one row a member with its Shamir index.
+def open_all(indices: Sequence[int], columns: Sequence[bytes], threshold: int) -> list[bytes]:
+    """The secrets behind `columns`, one a member with its Shamir index.
 
     Where there are more members than the threshold, the first and the last of them must open the same secrets: one
     member that sends false shares is then found, and no total is made from them.
     """
-    values = [[shamir.decode(share) for share in column] for column in zip(*rows, strict=True)]
-    first = shamir.combine_many(indices[:threshold], [column[:threshold] for column in values])
-    last = shamir.combine_many(indices[-threshold:], [column[-threshold:] for column in values])
-    if first != last:
+    first = shamir.open_many(indices[:threshold], columns[:threshold], threshold)
+    if first != shamir.open_many(indices[-threshold:], columns[-threshold:], threshold):
         raise ProtocolViolation("the shares of different members open different secrets")
-    return [shamir.encode(secret) for secret in first]
+    return cut(first, shamir.ELEMENT_BYTES)
+
+
+def cut(joined: bytes, size: int) -> list[bytes]:
+    return [joined[at : at + size] for at in range(0, len(joined), size)]

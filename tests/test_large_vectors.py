@@ -1,0 +1,147 @@
+"""Vectors that travel beside the letters, in chunks: the same answers, whatever is lost, and a chunk a site at a time.
+
+The chunks are made tiny here, so that a few numbers are a large vector.
+"""
+
+import random
+import zipfile
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from hansa import evidence_file
+from hansa.charter import Rules
+from hansa.crypto import prg
+from hansa.errors import ProtocolViolation
+from hansa.hub import rounds
+from hansa.hub.evidence import large
+from hansa.mail import blobs
+from hansa.messages import HUB, encode
+from hansa.replay import Evidence, read, replay
+from hansa_site import site
+from tests.test_replay import evidence_of
+from tests.test_world import BAD_DAY, check_right, took_part
+from tests.world import Faults, World
+
+PATIENT = Rules(round_seconds=600)
+
+
+@pytest.fixture(autouse=True)
+def every_vector_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (prg, blobs):
+        monkeypatch.setattr(module, "CHUNK_BYTES", 16)
+    for module in (rounds, site):
+        monkeypatch.setattr(module, "BESIDE_BYTES", 0)
+
+
+def test_large_vectors_give_the_same_total(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    run = world.propose()
+    assert world.finish(run).status == "done", world.job(run).reason
+    assert took_part(world, run) == world.names
+    assert world.counts.chunks > 100
+    check_right(world, run)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_chunks_may_be_lost_and_are_wanted_again(tmp_path: Path, seed: int) -> None:
+    world = World(tmp_path, seed=seed, faults=BAD_DAY, rules=PATIENT)
+    run = world.propose()
+    assert world.finish(run).status == "done", world.job(run).reason
+    assert took_part(world, run) == world.names
+    check_right(world, run)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_parties_that_stop_in_mid_transfer_go_on_where_they_were(tmp_path: Path, seed: int) -> None:
+    world = World(tmp_path, seed=seed, faults=Faults(drop=0.05), rules=PATIENT)
+    run = world.propose()
+    world.run_until(lambda: world.counts.chunks >= 10 + 7 * seed)
+    for name in (HUB, *world.names):
+        world.restart(name)
+    assert world.finish(run).status == "done", world.job(run).reason
+    check_right(world, run)
+
+
+def test_a_site_that_never_sends_its_chunks_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path, sites=4)
+    monkeypatch.setattr(world.sites["s2"], "_chunks", lambda *_any: None)
+    run = world.propose()
+    assert world.finish(run).status == "done", world.job(run).reason
+    assert took_part(world, run) == ["s0", "s1", "s3"]
+    check_right(world, run)
+
+
+def test_a_site_erases_its_chunks_when_the_job_ends_and_the_hub_keeps_them_as_evidence(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    run = world.propose()
+    world.finish(run)
+    world.drain()
+    world.run_until(lambda: not any(world.desks[name].folder.runs() for name in world.names), 200)
+    assert world.desks[HUB].folder.runs() == [run]
+
+
+def finished(folder: Path) -> tuple[World, str, Evidence]:
+    world = World(folder, sites=3)
+    run = world.propose()
+    assert world.finish(run).status == "done", world.job(run).reason
+    return world, run, evidence_of(world, run)
+
+
+def test_large_totals_are_recomputed_from_evidence_with_its_chunks_beside_it(tmp_path: Path) -> None:
+    world, run, evidence = finished(tmp_path)
+    folder = world.desks[HUB].folder
+    steps = replay(evidence, world.charter, partial(folder.get, run)).steps
+    assert all(step.recomputed == step.chunks for step in steps) and max(step.chunks for step in steps) > 10
+    with pytest.raises(ProtocolViolation, match="a chunk of the evidence is missing"):
+        replay(evidence, world.charter)
+
+
+def test_a_sampled_replay_reads_only_the_masked_chunks_it_picks(tmp_path: Path) -> None:
+    world, run, evidence = finished(tmp_path)
+    folder, read = world.desks[HUB].folder, []
+
+    def reading(digest: bytes) -> bytes:
+        read.append(digest)
+        return folder.get(run, digest)
+
+    steps = replay(evidence, world.charter, reading, lambda chunks: [chunks - 1]).steps
+    assert [step.recomputed for step in steps] == [1] * len(steps)
+    for step in evidence.sums:
+        for chunks in step.contributions.chunks:
+            assert not set(chunks[:-1]) & set(read) and chunks[-1] in read
+
+
+def test_any_single_changed_coordinate_of_any_chunk_is_found(tmp_path: Path) -> None:
+    world, run, evidence = finished(tmp_path)
+    true = {digest: world.desks[HUB].folder.get(run, digest) for digest in large(evidence)}
+    chance = random.Random(3)
+    for digest, content in chance.sample(sorted(true.items()), 25):
+        place = chance.randrange(len(content))
+        false = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        with pytest.raises(ProtocolViolation, match="not the one that was signed"):
+            replay(evidence, world.charter, {**true, digest: false}.__getitem__)
+
+
+def test_the_evidence_of_large_vectors_is_one_file_of_which_any_chunk_can_be_read(tmp_path: Path) -> None:
+    world, run, evidence = finished(tmp_path)
+    path = tmp_path / "job.evidence"
+    evidence_file.write(path, encode(evidence), large(evidence), partial(world.desks[HUB].folder.get, run))
+    opened = evidence_file.EvidenceFile(path)
+    assert replay(read(opened.evidence()), world.charter, opened.chunk).exact
+    with pytest.raises(LookupError):
+        opened.chunk(bytes(32))
+
+
+@pytest.mark.parametrize("how", ["compressed", "large", "cut", "empty", "none"])
+def test_a_file_that_is_no_evidence_is_refused(tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "job.evidence"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if how == "compressed" else zipfile.ZIP_STORED) as archive:
+        archive.writestr("nothing" if how == "none" else "evidence", bytes(1000))
+    if how == "large":
+        monkeypatch.setattr(evidence_file, "EVIDENCE_BYTES", 999)
+    if how in ("cut", "empty"):
+        path.write_bytes(path.read_bytes()[:500] if how == "cut" else b"")
+    with pytest.raises(ProtocolViolation):
+        evidence_file.EvidenceFile(path).evidence()
