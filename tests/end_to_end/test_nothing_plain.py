@@ -122,7 +122,7 @@ def planted(place: int) -> list[tuple[float, float, str, str]]:
     return [
         (
             (123_456_789.25 + 10_000_019.5 * place + 7_654_321.125 * row) * (1 if row % 3 else -1),
-            1000 * (place + 1) + 17.0625 + 0.1234567 * place + row * 1.2345678901,
+            1000 * (place + 1) + 17.0625319 + 0.1234567 * place + row * 1.2345678901,
             ("north", "south")[row % 2],
             f"Wilhelmina Quastenflosser {SITES[place]} {row:04}",
         )
