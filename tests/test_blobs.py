@@ -299,7 +299,7 @@ def test_an_altered_value_is_not_taken_and_hurts_nobody(
 def test_a_value_too_large_for_a_chunk_is_not_taken_though_its_digest_is_right(
     site: AtSite, hub: AtHub, admin: "redis.Redis"
 ) -> None:
-    for large in (b"", FULL + b"x"):
+    for large in (b"", FULL + bytes(17)):
         admin.set(f"s:north:up:{leaf(large).hex()}", large)
         admin.set(f"s:north:dn:{leaf(large).hex()}", large)
         assert hub.take(leaf(large)) is None

@@ -30,7 +30,7 @@ PATIENT = Rules(round_seconds=600)
 @pytest.fixture(autouse=True)
 def every_vector_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (prg, blobs):
-        monkeypatch.setattr(module, "CHUNK_BYTES", 16)
+        monkeypatch.setattr(module, "CHUNK_BYTES", 256)
     for module in (rounds, site):
         monkeypatch.setattr(module, "BESIDE_BYTES", 0)
 
@@ -40,11 +40,11 @@ def test_large_vectors_give_the_same_total(tmp_path: Path) -> None:
     run = world.propose()
     assert world.finish(run).status == "done", world.job(run).reason
     assert took_part(world, run) == world.names
-    assert world.counts.chunks > 100
+    assert world.counts.chunks > 50
     check_right(world, run)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_chunks_may_be_lost_and_are_wanted_again(tmp_path: Path, seed: int) -> None:
     world = World(tmp_path, seed=seed, faults=BAD_DAY, rules=PATIENT)
     run = world.propose()
@@ -53,11 +53,11 @@ def test_chunks_may_be_lost_and_are_wanted_again(tmp_path: Path, seed: int) -> N
     check_right(world, run)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_parties_that_stop_in_mid_transfer_go_on_where_they_were(tmp_path: Path, seed: int) -> None:
     world = World(tmp_path, seed=seed, faults=Faults(drop=0.05), rules=PATIENT)
     run = world.propose()
-    world.run_until(lambda: world.counts.chunks >= 10 + 7 * seed)
+    world.run_until(lambda: world.counts.chunks >= 5 + 7 * seed)
     for name in (HUB, *world.names):
         world.restart(name)
     assert world.finish(run).status == "done", world.job(run).reason
@@ -93,7 +93,7 @@ def test_large_totals_are_recomputed_from_evidence_with_its_chunks_beside_it(tmp
     world, run, evidence = finished(tmp_path)
     folder = world.desks[HUB].folder
     steps = replay(evidence, world.charter, partial(folder.get, run)).steps
-    assert all(step.recomputed == step.chunks for step in steps) and max(step.chunks for step in steps) > 10
+    assert all(step.recomputed == step.chunks for step in steps) and max(step.chunks for step in steps) > 3
     with pytest.raises(ProtocolViolation, match="a chunk of the evidence is missing"):
         replay(evidence, world.charter)
 
@@ -145,3 +145,11 @@ def test_a_file_that_is_no_evidence_is_refused(tmp_path: Path, how: str, monkeyp
         path.write_bytes(path.read_bytes()[:500] if how == "cut" else b"")
     with pytest.raises(ProtocolViolation):
         evidence_file.EvidenceFile(path).evidence()
+
+
+def test_the_mailbox_holds_no_chunk_in_clear(tmp_path: Path) -> None:
+    world, run, evidence = finished(tmp_path)
+    boxes = [box for shelf in world._shelves.values() for box in shelf.values()]
+    chunks = [world.desks[HUB].folder.get(run, digest) for digest in large(evidence)]
+    assert len(boxes) > 10
+    assert not any(chunk in box or chunk[:16] in box for chunk in chunks if any(chunk) for box in boxes)

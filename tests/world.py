@@ -81,6 +81,10 @@ class Shelf:
     def take(self, digest: bytes) -> bytes | None:
         return self._chunks.get(digest)
 
+    def forget(self, digests: Sequence[bytes]) -> None:
+        for digest in digests:
+            self._chunks.pop(digest, None)
+
     def reset(self) -> None:
         pass
 
@@ -158,7 +162,7 @@ class World:
 
     def _carriage(self, name: str, peer: str) -> Carriage:
         desk, shelf = self.desks[name], Shelf(self, self._shelves[peer if name == HUB else name])
-        return Carriage(desk, peer, desk.folder, shelf, lambda letter: self.launch(name, peer, letter))
+        return Carriage(desk, peer, shelf, lambda letter: self.launch(name, peer, letter), self._draw)
 
     def _coordinator(self) -> Coordinator:
         return Coordinator(self.engines[HUB], self.engines[HUB], self.desks[HUB])

@@ -29,9 +29,9 @@ from hansa.mail.letters import (
     STANDING,
     TO_SITE,
     AskConsent,
-    Chunks,
     End,
     Hello,
+    Here,
     Open,
     Payload,
     Refusal,
@@ -39,6 +39,7 @@ from hansa.mail.letters import (
     Round,
     Signed,
     SignPlan,
+    Wanted,
     sentence,
 )
 from hansa.messages import HUB, decode, encode, read_envelope
@@ -123,7 +124,7 @@ class Site:
             if header.sender != HUB:
                 raise ProtocolViolation("a letter comes from somebody else than the hub")
             if header.kind in ("wanted", "here"):
-                self._chunks(header.run, header.kind, self._desk.open(header, envelope))
+                self._chunks(header.run, self._desk.open(header, envelope))
                 return None
             with Session(self._engine) as db, db.begin():
                 if header.kind == "ack":
@@ -137,14 +138,11 @@ class Site:
                 boxes.set_aside(db, HUB, str(violation), data, now)
             return None
 
-    def _chunks(self, run: str, kind: str, payload: Payload) -> None:
+    def _chunks(self, run: str, payload: Payload) -> None:
         """The hub wants chunks of ours, or those that we wanted are there."""
-        if not isinstance(payload, Chunks) or not self._takes_part(run):
-            return
-        if kind == "wanted":
+        if isinstance(payload, Wanted) and self._takes_part(run):
             self._carriage.offer(run, payload.digests)
-        else:
-            self._carriage.take(run, [digest for digest in payload.digests if digest in self._wanted])
+        elif isinstance(payload, Here) and self._takes_part(run) and self._carriage.take(run, payload, self._wanted):
             self._later.clear()
 
     def _takes_part(self, run: str) -> bool:

@@ -6,6 +6,7 @@ these processes may be killed at any moment and started again.
 """
 
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -103,7 +104,7 @@ class Office:
 
 def _door(engine: Engine, desk: Desk, site: str, url: str) -> Door:
     way = ToSite(url, site)
-    return Door(engine, desk, site, Carriage(desk, site, desk.folder, AtHub(url, site), way.send))
+    return Door(engine, desk, site, Carriage(desk, site, AtHub(url, site), way.send, secrets.token_bytes))
 
 
 def run_hub(home: Path) -> None:

@@ -21,7 +21,7 @@ from hansa.hub.records import record
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk
 from hansa.mail.carriage import Carriage
-from hansa.mail.letters import TO_HUB, Chunks, Payload
+from hansa.mail.letters import TO_HUB, Here, Payload, Wanted
 from hansa.mail.post import BROKER_ERRORS, ToSite, raw_client
 from hansa.mail.rules import site_prefix
 from hansa.messages import Digest, Header, RunId, decode
@@ -48,7 +48,7 @@ class Door:
                 raise ProtocolViolation(f"a letter of '{header.sender}' lay in the mailbox of '{self._site}'")
             if header.kind in ("wanted", "here"):
                 payload = self._desk.open(header, envelope)
-                return None, header.run if self._chunks(header.run, header.kind, payload, now) else None
+                return None, header.run if self._chunks(header.run, payload, now) else None
             with Session(self._engine) as db, db.begin():
                 if header.kind == "ack":
                     self._desk.acked(db, header, self._desk.open(header, envelope), now)
@@ -82,23 +82,20 @@ class Door:
                 part.chunks, part.stage = None, "answered"
         return True
 
-    def _chunks(self, run: RunId, kind: str, payload: Payload, now: float) -> bool:
+    def _chunks(self, run: RunId, payload: Payload, now: float) -> bool:
         """The site wants chunks of the total it was told of, or says where those of its reply are; True if these
         are whole now. Of anything else that lies here it gets nothing, and leaves nothing."""
-        if not isinstance(payload, Chunks):
-            return False
         with Session(self._engine) as db:
             job, part = db.get(Job, run), db.get(Participant, (run, self._site))
             if job is None or part is None or job.status not in OPEN:
                 return False
             receipt, due = job.receipt, part.chunks
-        if kind == "wanted":
+        if isinstance(payload, Wanted):
             shown = decode(receipt, Receipt).chunks if receipt is not None else ()
             self._carriage.offer(run, [chunk for chunk in payload.digests if chunk in shown])
-            return False
-        expected = decode(due, tuple[Digest, ...]) if due is not None else ()
-        self._carriage.take(run, [chunk for chunk in payload.digests if chunk in expected])
-        return self._want(run, now)
+        elif isinstance(payload, Here) and due is not None:
+            return self._carriage.take(run, payload, decode(due, tuple[Digest, ...])) and self._want(run, now)
+        return False
 
 
 class Gateway(threading.Thread):

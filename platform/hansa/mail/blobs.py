@@ -1,8 +1,8 @@
 """Large vectors, in chunks beside the letters.
 
 A masked contribution goes up, a total comes down, each cut into chunks of 4 MiB (the last may be shorter). A chunk's
-name is its digest, a leaf of the Merkle tree; a signed letter lists the digests, so a chunk needs no signature of its
-own, and no encryption: it is masked, or a total that both ends see.
+name is its digest, a leaf of the Merkle tree, and a signed letter lists the digests, so a chunk needs no signature of
+its own. In the mailbox it lies in a box that the broker can't open (`carriage.py`), under the box's own digest.
 
     Folder   chunks on disk, by run; what is under its final name is whole, whatever crashed
     AtSite   a site's end of its mailbox server: SET `s:<site>:up:<digest>`, GET `s:<site>:dn:<digest>`
@@ -29,6 +29,7 @@ from hansa.messages import RunId
 
 WINDOW: Final = 8  # chunks in flight at most, each way: 32 MiB of a mailbox server's 256
 LIFE_SECONDS: Final = 600
+BOX_BYTES: Final = CHUNK_BYTES + 16  # a chunk and the tag of AES-GCM
 SLOW_SECONDS: Final = 25  # over the 5 of a letter: sending a whole chunk is one wait, and a slow line needs longer
 
 RUN: Final = re.compile(r"[0-9a-f]{32}")
@@ -138,39 +139,42 @@ class Carrier:
         """Forgets broken connections; the next command opens another."""
         self._redis.connection_pool.disconnect()
 
-    def _lay(self, way: str, chunks: Iterable[bytes]) -> None:
-        for chunk in chunks:
-            self._redis.set(way + _name(leaf(chunk)), chunk, ex=LIFE_SECONDS)
+    def _lay(self, way: str, boxes: Iterable[bytes]) -> None:
+        for box in boxes:
+            self._redis.set(way + _name(leaf(box)), box, ex=LIFE_SECONDS)
 
 
 class AtSite(Carrier):
-    def offer(self, chunks: Iterable[bytes]) -> None:
-        """Sends chunks up, one in memory at a time; at most `WINDOW`, as the hub wanted them."""
-        self._lay(self._up, chunks)
+    def offer(self, boxes: Iterable[bytes]) -> None:
+        """Sends boxes up, one in memory at a time; at most `WINDOW`, as the hub wanted them."""
+        self._lay(self._up, boxes)
 
     def take(self, digest: bytes) -> bytes | None:
-        """A chunk that the hub sent down; None where it is absent or has another digest. It stays there."""
+        """A box that the hub sent down; None where it is absent or has another digest. It stays there."""
         data: bytes | None = self._redis.get(self._down + _name(digest))  # type: ignore[assignment]
-        return data if data is not None and _is_chunk(data, digest) else None
+        return data if data is not None and _is_box(data, digest) else None
+
+    def forget(self, digests: Iterable[bytes]) -> None:
+        """Nothing: the hub deletes what it takes, and a site may delete nothing."""
 
 
 class AtHub(Carrier):
-    def offer(self, chunks: Iterable[bytes]) -> None:
-        """Sends chunks down, one in memory at a time; at most `WINDOW`, as the site wanted them."""
-        self._lay(self._down, chunks)
+    def offer(self, boxes: Iterable[bytes]) -> None:
+        """Sends boxes down, one in memory at a time; at most `WINDOW`, as the site wanted them."""
+        self._lay(self._down, boxes)
 
     def take(self, digest: bytes) -> bytes | None:
-        """A chunk that the site sent up, deleted there; None where it is absent, too large or has another digest."""
+        """A box that the site sent up, deleted there; None where it is absent, too large or has another digest."""
         key = self._up + _name(digest)
         # Never GET: the site chose the value's size, up to 512 MB. One byte too many is enough to see it.
-        data: bytes = self._redis.getrange(key, 0, CHUNK_BYTES)  # type: ignore[assignment]
+        data: bytes = self._redis.getrange(key, 0, BOX_BYTES)  # type: ignore[assignment]
         if not data:
             return None
         self._redis.delete(key)  # after it arrived whole, so that a connection that breaks loses nothing
-        return data if _is_chunk(data, digest) else None
+        return data if _is_box(data, digest) else None
 
     def forget(self, digests: Iterable[bytes]) -> None:
-        """Deletes chunks that were sent down: the site has them, or the run ended."""
+        """Deletes boxes that were sent down, because the site has taken them."""
         if keys := [self._down + _name(digest) for digest in digests]:
             self._redis.delete(*keys)
 
@@ -183,6 +187,10 @@ def _name(digest: bytes) -> str:
 
 def _is_chunk(data: bytes, digest: bytes) -> bool:
     return 0 < len(data) <= CHUNK_BYTES and leaf(data) == digest
+
+
+def _is_box(data: bytes, digest: bytes) -> bool:
+    return 0 < len(data) <= BOX_BYTES and leaf(data) == digest
 
 
 def _write(final: Path, chunk: memoryview) -> None:

@@ -11,8 +11,8 @@
 | open        | hub → site  | Open        | setup begins (again): drop what an earlier attempt left  |
 | round       | hub → site  | Round       | a protocol's request                                     |
 | reply       | site → hub  | Reply       | the answer to it                                         |
-| wanted      | both        | Chunks      | put these chunks where I can take them                   |
-| here        | both        | Chunks      | these are there now                                      |
+| wanted      | both        | Wanted      | put these chunks where I can take them                   |
+| here        | both        | Here        | they are there now, in these boxes, under this key       |
 | end         | hub → site  | End         | erase seeds and states                                   |
 | ack         | both        | Ack         | the letter with this run and sequence is in my inbox     |
 """
@@ -78,10 +78,17 @@ class Reply(Payload, frozen=True):
     beside: bytes = b""
 
 
-class Chunks(Payload, frozen=True):
-    """Of the letter's run. Neither kept nor acked: whoever misses chunks asks again."""
+class Wanted(Payload, frozen=True):
+    """Chunks of the letter's run. Neither kept nor acked, as `here`: whoever misses chunks asks again."""
 
     digests: Annotated[tuple[Digest, ...], Meta(min_length=1, max_length=8)]
+
+
+class Here(Payload, frozen=True):
+    """`boxes`: of each chunk its digest, and that of the box in which it lies in the mailbox, locked under `key`."""
+
+    key: Digest
+    boxes: Annotated[tuple[tuple[Digest, Digest], ...], Meta(min_length=1, max_length=8)]
 
 
 class End(Payload, frozen=True):
@@ -103,8 +110,8 @@ PAYLOADS: dict[str, type[Payload]] = {
     "round": Round,
     "reply": Reply,
     "end": End,
-    "wanted": Chunks,
-    "here": Chunks,
+    "wanted": Wanted,
+    "here": Here,
     "ack": Ack,
 }
 TO_SITE = frozenset({"sign-plan", "ask-consent", "open", "round", "end", "wanted", "here", "ack"})
