@@ -10,7 +10,7 @@ jobs/         what may be asked, one file a kind
 audit/        the log of acts
 mail/         outbox, inbox, broker: letters that are neither lost nor doubled
 simulator.py  any job in one process
-replay.py     a job's totals and its answer again, from its evidence
+replay.py     a job's totals and its answer again, from its evidence; evidence_file.py that as a file
 hub/          the coordinator's side
 cli/          the command `hansa`, where the program is put together
 """

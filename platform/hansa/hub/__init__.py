@@ -2,8 +2,8 @@
 
 settings.py     hub.toml, keys, charter
 models.py       the tables
-app.py          the process: Celery worker, gateways, poster, ticker
-gateway.py      what comes in from the sites' mailboxes
+app.py          the processes: Celery workers, gateways, poster, ticker
+gateway.py      what comes in from the sites' mailboxes, and the chunks that are wanted
 coordinator.py  from letter to letter
 rounds.py       rounds of a job: open, close, and what follows
 records.py      the log and the timelines

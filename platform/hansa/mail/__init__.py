@@ -3,6 +3,8 @@
     database.py  an engine with the settings that make a commit mean something
     boxes.py     outbox, inbox and what was set aside: tables and the few statements on them
     letters.py   what a letter may say, by kind
+    blobs.py     large vectors as chunks: a folder, and a mailbox's two ends
+    carriage.py  how chunks get from one folder into the other
     post.py      the way out: Celery to a site, a raw list to the hub
     valkey.py    the embedded broker; rules.py its access rules
 

@@ -137,10 +137,17 @@ class Session(Struct, frozen=True, array_like=True, dict=True):
     def key(self, site: SiteId) -> bytes:
         return self.keys[self.places[site]]
 
-    def neighbours(self, site: SiteId) -> list[SiteId]:
+    def neighbours(self, site: SiteId) -> tuple[SiteId, ...]:
         """In roster order."""
-        drawn = graph.neighbours(self.beacon, len(self.roster), self.floors.degree)
-        return [self.roster[place] for place in drawn[self.places[site]]]
+        if site not in self._rows:
+            drawn = graph.neighbours(self.beacon, len(self.roster), self.floors.degree)
+            self._rows[site] = tuple(self.roster[place] for place in drawn[self.places[site]])
+        return self._rows[site]
+
+    @cached_property
+    def _rows(self) -> dict[SiteId, tuple[SiteId, ...]]:
+        """Neighbours by site, as they are asked for: a member of the committee asks for everybody's, many times."""
+        return {}
 
     def peers(self, site: SiteId) -> list[SiteId]:
         """Whom `site` shares a secret with, in roster order."""

@@ -61,9 +61,10 @@ class Receipt(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
         return np.frombuffer(view, dtype=size.newbyteorder("<")).astype(size, copy=False)
 
 
-def edges(session: Session, cohort: Collection[SiteId], site: SiteId) -> list[SiteId]:
+def edges(session: Session, cohort: Collection[SiteId], site: SiteId) -> Sequence[SiteId]:
     """The neighbours of `site` in `cohort`, in roster order."""
-    return [other for other in session.neighbours(site) if other in cohort]
+    found = session.neighbours(site)
+    return found if len(cohort) == len(session.roster) else [other for other in found if other in cohort]
 
 
 def members(session: Session, cohort: Collection[SiteId]) -> list[SiteId]:
