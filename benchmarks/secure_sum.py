@@ -100,7 +100,7 @@ class Parties:
     def _rounds(self, ask: Ask, dropped: int) -> Any:
         while True:
             leaving = self.names[:dropped] if isinstance(ask.state, AwaitContributions) else []
-            replies = {}
+            replies: dict[str, Any] = {}
             for name, request in ask.requests.items():
                 if name not in leaving:
                     replies[name] = decode(self._answer(name, encode(request)), ask.state.accepts)

@@ -42,6 +42,9 @@ def test_large_vectors_give_the_same_total(tmp_path: Path) -> None:
     assert took_part(world, run) == world.names
     assert world.counts.chunks > 50
     check_right(world, run)
+    sizes = [world.desks[HUB].folder.size(run, digest) for digest in large(evidence_of(world, run))]
+    moved = [part.bytes_sent + part.bytes_received for part in world.participants(run).values()]
+    assert min(moved) > sum(sizes) / len(world.names)
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -173,3 +173,8 @@ def test_a_roster_that_is_too_large_is_refused() -> None:
     assert Floors.of(MAX_SITES, -1, 3).corrupt == (MAX_SITES - 1) // 3
     with pytest.raises(Refused, match="at most"):
         Floors.of(MAX_SITES + 1, -1, 3)
+
+
+def test_what_may_vanish_is_never_more_than_what_leaves_a_total() -> None:
+    assert [Floors.of(sites, -1, 3).borne(sites) for sites in (3, 4, 7, 10, 50)] == [0, 1, 2, 3, 16]
+    assert [Floors.of(sites, sites // 10, 3).borne(sites) for sites in (51, 100, 500, 1000)] == [5, 10, 50, 100]

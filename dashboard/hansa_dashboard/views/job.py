@@ -87,8 +87,8 @@ def _answer(hub: Hub, detail: JobDetail) -> None:
     with st.container(horizontal=True):
         name = f"hansa-{detail.view.kind}-{detail.view.run[:8]}"
         if picture is not None:
-            st.download_button("Download CSV", drawing.csv(picture.table), f"{name}.csv", "text/csv")
-        st.download_button("Download JSON", data, f"{name}.json", "application/json")
+            st.download_button("Download CSV", drawing.csv(picture.table), f"{name}.csv", "text/csv", on_click="ignore")
+        st.download_button("Download JSON", data, f"{name}.json", "application/json", on_click="ignore")
 
 
 def _picture(picture: drawing.Picture) -> None:

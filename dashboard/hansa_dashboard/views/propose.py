@@ -110,11 +110,15 @@ def _consequences(hub: Hub, question: Question, job: Job | None) -> bool:
     st.markdown(f"- Beyond the answer, the totals of this kind tell **{plain(learns)}**.")
     st.markdown("- Everybody who can sign in at this hub sees the answer.")
     st.subheader("Drop-outs")
-    borne = count - floors.survivors
+    who = (
+        ""
+        if floors.committee == count
+        else f" of a committee of {floors.committee}, picked by lot when keys are agreed,"
+    )
     st.markdown(
-        f"With {some(count, 'site')}, **{_may_vanish(borne)}** once the keys are agreed: at least "
-        f"{floors.survivors} must stay to the end, and {floors.threshold} must sign who takes part. A site that is "
-        "silent before that is left out and the keys are agreed again. What a site gave to the steps before it left "
+        f"With {some(count, 'site')}, **{_may_vanish(floors.borne(count))}** once the keys are agreed: at least "
+        f"{floors.survivors} must stay to the end, and {floors.threshold}{who} must sign who takes part. A site that "
+        "is silent before that is left out and the keys are agreed again. What a site gave to the steps before it left "
         "stays in their totals, and the hub can estimate its part from what changes."
     )
     st.warning(EXACT)

@@ -9,7 +9,7 @@ away does stop it, until it is back.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -74,13 +74,18 @@ class Door:
         with Session(self._engine) as db:
             part = db.get(Participant, (run, self._site))
             due = part.chunks if part is not None else None
-        if due is None or self._carriage.want(run, decode(due, tuple[Digest, ...])):
+        chunks = decode(due, tuple[Digest, ...]) if due is not None else ()
+        if due is None or self._carriage.want(run, chunks):
             return False
         with Session(self._engine) as db, db.begin():
             part = db.get_one(Participant, (run, self._site))
             if part.chunks == due:
                 part.chunks, part.stage = None, "answered"
+                part.bytes_sent += self._size(run, chunks)
         return True
+
+    def _size(self, run: RunId, chunks: Iterable[bytes]) -> int:
+        return sum(self._desk.folder.size(run, chunk) for chunk in chunks)
 
     def _chunks(self, run: RunId, payload: Payload, now: float) -> bool:
         """The site wants chunks of the total it was told of, or says where those of its reply are; True if these
@@ -92,7 +97,10 @@ class Door:
             receipt, due = job.receipt, part.chunks
         if isinstance(payload, Wanted):
             shown = decode(receipt, Receipt).chunks if receipt is not None else ()
-            self._carriage.offer(run, [chunk for chunk in payload.digests if chunk in shown])
+            asked = [chunk for chunk in payload.digests if chunk in shown]
+            self._carriage.offer(run, asked)
+            with Session(self._engine) as db, db.begin():
+                db.get_one(Participant, (run, self._site)).bytes_received += self._size(run, asked)
         elif isinstance(payload, Here) and due is not None:
             return self._carriage.take(run, payload, decode(due, tuple[Digest, ...])) and self._want(run, now)
         return False

@@ -63,6 +63,11 @@ class Floors(Struct, frozen=True, array_like=True):
                 return Floors(tolerated, threshold, max(survivors, -(-2 * sites // 3)), committee, degree, kept)
         return Floors(tolerated, threshold, survivors, committee, sites - 1, survivors - 1)
 
+    def borne(self, sites: int) -> int:
+        """How many of `sites` may drop out of a sum. Where a beacon picks a committee, a tenth (but for 2^-20)."""
+        most = sites - self.survivors
+        return most if self.committee == sites else min(most, sites // DROPPED_SHARE)
+
 
 @lru_cache(maxsize=64)
 def committee_of(sites: int, corrupt: int) -> tuple[int, int]:

@@ -1,0 +1,52 @@
+"""The plainest kind there can be, for measuring: a site contributes its number of rows, many times over."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Union
+
+import numpy as np
+from msgspec import Meta
+
+import hansa.jobs
+from hansa.crypto import prg
+from hansa.jobs.base import Answer, Contribution, Job, Schema, Step, Table, Total, reals
+
+MOST_ROWS = 2.0**20
+
+
+class Totals(Answer, frozen=True, tag="totals"):
+    first: float
+    last: float
+
+
+class Numbers(Job, frozen=True, tag="totals", kw_only=True):
+    title: ClassVar[str] = "Totals"
+    learns: ClassVar[str] = "nothing else"
+    length: Annotated[int, Meta(title="Length", ge=1)]
+
+    def columns(self) -> tuple[str, ...]:
+        return ("g",)
+
+    def check(self, schema: Schema) -> None:
+        del schema
+
+    def begin(self, schemas: Sequence[Schema], sites: int) -> Step:
+        del schemas
+        return Step("totals", (reals("x", (self.length,), MOST_ROWS, sites),))
+
+    def encode(self, table: Table, step: Step) -> Contribution:
+        del step
+        return {"x": np.full(self.length, float(table.rows))}
+
+    def advance(self, step: Step, total: Total) -> Answer:
+        del step
+        return Totals(first=float(total.real("x")[0]), last=float(total.real("x")[-1]))
+
+
+def install(masked: bool) -> None:
+    """Into this process, a hub's or a site's; only the benchmark's own processes call it. Not `masked`: the same
+    letters, shares, signatures and rounds around vectors that nothing hides."""
+    jobs: Any = hansa.jobs
+    jobs.KINDS = {**jobs.KINDS, "totals": Numbers}
+    jobs._ANSWERS = Union[jobs._ANSWERS, Totals]  # noqa: UP007
+    if not masked:
+        prg.add_masks = lambda _part, _masks: None  # type: ignore[assignment]
