@@ -1,8 +1,11 @@
 """The protocol in a world of faults and lies (tests/schedules): clean as it is, and every planted bug is found."""
 
+import random
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hansa.crypto import prg
 from hansa.protocols import graph
@@ -30,6 +33,14 @@ def test_three_hundred_schedules_lose_nothing_double_nothing_and_total_exactly()
     assert not tally.failed, tally.failed[0]
     assert (tally.schedules, tally.lost, tally.doubled, tally.wrong) == (CLEAN, 0, 0, 0)
     assert tally.ends[DONE] > CLEAN / 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), chance=st.randoms(use_true_random=False))
+def test_whatever_hypothesis_draws_loses_nothing_doubles_nothing_and_totals_exactly(
+    seed: int, chance: random.Random
+) -> None:
+    assert judged(draw(seed, chance=chance)) == []
 
 
 @pytest.mark.parametrize("planted", PLANTED, ids=names)

@@ -163,9 +163,10 @@ class Schedule:
         return conditions(self.large, self.chunks)
 
 
-def draw(seed: int, lie: str = "") -> Schedule:
-    """The schedule of `seed`; one that holds `lie`, and what that needs to be of effect, if it is named."""
-    chance = random.Random(f"schedule {seed} {lie}")
+def draw(seed: int, lie: str = "", chance: random.Random | None = None) -> Schedule:
+    """The schedule of `seed`; one that holds `lie`, and what that needs to be of effect, if it is named. `chance` may
+    come from elsewhere."""
+    chance = chance or random.Random(f"schedule {seed} {lie}")
     large, chunks = chance.random() < LARGE, chance.choices((1, 2), (85, 15))[0]
     steps = chance.choices((1, 2, 3), (50, 38, 12))[0]
     if not lie:

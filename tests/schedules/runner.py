@@ -3,6 +3,7 @@
 import argparse
 import gc
 import multiprocessing
+import os
 import sys
 import time
 import traceback
@@ -17,6 +18,7 @@ from tests.schedules.events import Schedule, draw
 from tests.schedules.judge import Judge, refusals
 from tests.schedules.network import World
 
+MANY = 1_000
 BATCH = 50
 
 
@@ -127,8 +129,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.world", description=__doc__)
     parser.add_argument("--schedules", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0, help="of the first schedule; the next has the next")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, help="default: one, or for a thousand schedules and more one a core")
     asked = parser.parse_args(arguments)
+    asked.workers = asked.workers or (os.cpu_count() or 1 if asked.schedules >= MANY else 1)
     first, last = asked.seed, asked.seed + asked.schedules
     began, tally = time.monotonic(), Tally()
     starts = range(first, last, BATCH)
