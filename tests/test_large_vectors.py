@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
+from sqlalchemy.orm import Session
 
 from hansa import evidence_file
 from hansa.charter import Rules
@@ -17,9 +19,14 @@ from hansa.errors import ProtocolViolation
 from hansa.hub import rounds
 from hansa.hub.evidence import large
 from hansa.mail import blobs
-from hansa.messages import HUB, encode
+from hansa.mail.letters import Round
+from hansa.messages import HUB, decode, encode
+from hansa.protocols.base import Vector
+from hansa.protocols.masks import as_bytes
+from hansa.protocols.secure_sum import Contribute, Contributed, Waiting
+from hansa.protocols.survivors import Receipt
 from hansa.replay import Evidence, read, replay
-from hansa_site import site
+from hansa_site import journal, site
 from tests.test_replay import evidence_of
 from tests.test_world import BAD_DAY, check_right, took_part
 from tests.world import Faults, World
@@ -156,3 +163,54 @@ def test_the_mailbox_holds_no_chunk_in_clear(tmp_path: Path) -> None:
     chunks = [world.desks[HUB].folder.get(run, digest) for digest in large(evidence)]
     assert len(boxes) > 10
     assert not any(chunk in box or chunk[:16] in box for chunk in chunks if any(chunk) for box in boxes)
+
+
+def test_one_site_may_send_a_vector_as_chunks_that_the_others_send_in_letters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prg, "CHUNK_BYTES", 2**22)
+    monkeypatch.setattr(blobs, "CHUNK_BYTES", 2**22)
+    for module in (rounds, site):
+        monkeypatch.setattr(module, "BESIDE_BYTES", 2**18)
+    world = World(tmp_path)
+    odd = world.sites["s2"]
+
+    def keep(run: str, reply: Contributed, vector: Vector) -> None:
+        odd._desk.folder.put_all(run, as_bytes(vector), reply.chunks)
+
+    monkeypatch.setattr(odd, "_keep", keep)
+    run = world.propose()
+    assert world.finish(run).status == "done", world.job(run).reason
+    assert took_part(world, run) == world.names
+    check_right(world, run)
+    assert replay(evidence_of(world, run), world.charter, partial(world.desks[HUB].folder.get, run)).exact
+
+
+def test_a_contribution_that_the_hubs_disk_lost_ends_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path)
+    run = world.propose()
+
+    def gone(*_any: object) -> bytes:
+        raise LookupError
+
+    monkeypatch.setattr(world.desks[HUB].folder, "get", gone)
+    job = world.finish(run)
+    assert (job.status, job.reason) == ("failed", "the hub lost a part of a contribution; its log says more")
+
+
+def test_a_site_fetches_nothing_for_a_request_that_it_would_refuse(tmp_path: Path) -> None:
+    """A hub that names more chunks than the total has would fill the site's disk."""
+    world = World(tmp_path)
+    run = world.propose()
+    world.run_until(lambda: world.job(run).step == 1)
+    state, party = world.state("s1", run), world.sites["s1"]
+    assert isinstance(state, Waiting) and state.before is not None
+    receipt = decode(world.job(run).receipt or b"", Receipt)
+    more = replace(receipt, chunks=(*receipt.chunks, *(bytes([n]) * 32 for n in range(9))))
+    public = world.job(run).step_bytes or b""
+    request = Contribute(1, 0, public, tuple(world.names), more)
+    with Session(world.engines["s1"]) as db:
+        row = db.get_one(journal.Run, run)
+        db.expunge(row)
+    with pytest.raises(ProtocolViolation, match="not of the sum"):
+        party._round(row, Round(10**6, encode(request)))

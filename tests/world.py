@@ -30,11 +30,12 @@ from hansa.mail.blobs import Folder
 from hansa.mail.boxes import Desk, Outbox
 from hansa.mail.carriage import Carriage
 from hansa.mail.database import migrate, open_engine
-from hansa.messages import HUB
+from hansa.messages import HUB, decode
 from hansa.plan import Question, make
+from hansa.protocols.base import SiteState
 from hansa_site import journal
 from hansa_site.settings import Policy, Settings, TableSource
-from hansa_site.site import Site
+from hansa_site.site import STATES, Site
 
 PERSON = "analyst"
 
@@ -226,7 +227,7 @@ class World:
     def _follow(self, run: str) -> None:
         """As the hub's processes do after a turn; a task may get lost, as a letter may."""
         for number in self.coordinator.given_out(run, self.now):
-            if self.chance.random() >= self.faults.drop and self.coordinator.add_up(run, [number]):
+            if self.chance.random() >= self.faults.drop and self.coordinator.add_up(run, [number], self.now):
                 self._turn(run)
         self._fetch()
 
@@ -258,6 +259,12 @@ class World:
     def job(self, run: str) -> Job:
         with Session(self.engines[HUB]) as db:
             return db.get_one(Job, run)
+
+    def state(self, name: str, run: str) -> SiteState | None:
+        """What the site keeps of a running job."""
+        with Session(self.engines[name]) as db:
+            kept = db.get_one(journal.Run, run).state
+        return None if kept is None else decode(kept, STATES)
 
     def participants(self, run: str) -> Mapping[str, Participant]:
         with Session(self.engines[HUB]) as db:

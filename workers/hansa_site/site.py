@@ -100,7 +100,7 @@ class Site:
         self._settings, self._home, self._draw = settings, home, draw
         self._carriage, self._spread = carriage, spread
         self._later: dict[int, float] = {}  # letters that wait for chunks: when to ask for these again
-        self._wanted: set[bytes] = set()  # nothing else is taken from the mailbox
+        self._wanted: dict[str, set[bytes]] = {}  # by run: nothing else is taken from the mailbox
         self._loaded: dict[str, Table] = {}  # rows of running jobs; a restart reads them again
 
     def schemas(self) -> tuple[Schema, ...]:
@@ -140,10 +140,12 @@ class Site:
 
     def _chunks(self, run: str, payload: Payload) -> None:
         """The hub wants chunks of ours, or those that we wanted are there."""
-        if isinstance(payload, Wanted) and self._takes_part(run):
+        if not self._takes_part(run):
+            return
+        if isinstance(payload, Wanted):
             self._carriage.offer(run, payload.digests)
-        elif isinstance(payload, Here) and self._takes_part(run) and self._carriage.take(run, payload, self._wanted):
-            self._later.clear()
+        elif isinstance(payload, Here) and self._carriage.take(run, payload, self._wanted.get(run, set())):
+            self._later = {}  # another dict, never this one cleared: `work` reads it in a thread of its own
 
     def _takes_part(self, run: str) -> bool:
         with Session(self._reading) as db:
@@ -165,7 +167,7 @@ class Site:
         outcome = self._guarded(row, data, run, attempts)
         if isinstance(outcome, Missing):
             self._later[number] = now + FETCH_SECONDS
-            self._wanted = set(outcome.digests)
+            self._wanted[outcome.run] = set(outcome.digests)
             self._carriage.want(outcome.run, outcome.digests)
             return True
         with Session(self._engine) as db, db.begin():
@@ -202,6 +204,7 @@ class Site:
         payload = self._desk.open(header, envelope)
         if isinstance(payload, End):
             self._loaded.pop(row.run, None)
+            self._wanted.pop(row.run, None)
             self._desk.folder.erase(row.run)
             return Outcome(status=f"ended: {payload.status}", erase=True, act=f"ended: {payload.status}")
         if isinstance(payload, SignPlan):
@@ -269,6 +272,7 @@ class Site:
         request = decode(payload.message, state.accepts)
         vector = None
         if isinstance(request, Contribute) and isinstance(state, Waiting):
+            state.check(request)  # before anything is fetched for it: the receipt names no more chunks than are due
             total = self._total(run.run, request, payload.beside)
             if isinstance(total, Missing):
                 return total
@@ -319,7 +323,6 @@ class Site:
 
     def _vector(self, run: Run, state: Waiting, request: Contribute, shown: bytes) -> Vector:
         """This site's own numbers for the step, from its rows alone."""
-        state.check(request)
         plan, step = self._plan(run.run, run.plan), decode(request.public, Step)
         if run.steps >= MAX_STEPS:
             raise Refused(f"the job asks for more than {MAX_STEPS} totals")

@@ -62,7 +62,7 @@ class Office:
         self._follow(run, now)
 
     def add_up(self, run: str, numbers: list[int]) -> None:
-        if self.coordinator.add_up(run, numbers):
+        if self.coordinator.add_up(run, numbers, time.time()):
             self.turns.ring(run)
 
     def tick(self) -> None:
@@ -135,6 +135,6 @@ def _tick(office: Office, bell: threading.Event, stop: threading.Event) -> None:
     while not stop.wait(TICK_SECONDS):
         try:
             office.tick()
-        except SQLAlchemyError:
-            log.exception("the ticker can't reach the database; trying again")
+        except (SQLAlchemyError, OSError):
+            log.exception("the ticker can't reach the database or the folder of chunks; trying again")
         bell.set()

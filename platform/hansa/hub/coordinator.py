@@ -65,9 +65,18 @@ class Coordinator:
                 return []
             return [row.number for row in rounds.total_chunks(db, job) if row.digest is None]
 
-    def add_up(self, run: RunId, numbers: Sequence[int]) -> bool:
+    def add_up(self, run: RunId, numbers: Sequence[int], now: float) -> bool:
         """Makes these chunks; True if the total is whole now. Holds one chunk of one site at a time, and may be done
-        twice, by two workers at once: it gives the same bytes."""
+        twice, by two workers at once: it gives the same bytes. A chunk that the disk lost ends the job."""
+        try:
+            return self._add_up(run, numbers)
+        except LookupError:
+            log.exception("run %s: a chunk of a contribution is gone", run)
+            reason = "the hub lost a part of a contribution; its log says more"
+            self._guarded(run, now, lambda db, job: rounds.end(db, self._desk, job, models.FAILED, reason, now))
+            return False
+
+    def _add_up(self, run: RunId, numbers: Sequence[int]) -> bool:
         folder = self._desk.folder
         with Session(self._reading) as db:
             job = db.get(Job, run)

@@ -38,6 +38,7 @@ class Door:
     def __init__(self, engine: Engine, desk: Desk, site: str, carriage: Carriage) -> None:
         self._engine, self._desk, self._site, self._carriage = engine, desk, site, carriage
         self._asked: dict[RunId, float] = {}
+        self._asking = threading.Lock()  # turns, the ticker and the gateway come here
 
     def receive(self, data: bytes, now: float) -> tuple[bytes | None, str | None]:
         """Keeps one letter. Gives the ack to send, and the run to ring for if the letter is new."""
@@ -64,13 +65,16 @@ class Door:
 
     def fetch(self, run: RunId, now: float) -> None:
         """Wants what is missing of the reply of this site; not again before the site had time to answer."""
-        if now >= self._asked.get(run, 0.0):
-            self._asked = {other: at for other, at in self._asked.items() if at > now}
+        with self._asking:
+            self._asked = {other: at for other, at in self._asked.items() if now < at <= now + FETCH_SECONDS}
+            due = run not in self._asked
+        if due:
             self._want(run, now)
 
     def _want(self, run: RunId, now: float) -> bool:
         """True if nothing is missing any more, and the reply is whole."""
-        self._asked[run] = now + FETCH_SECONDS
+        with self._asking:
+            self._asked[run] = now + FETCH_SECONDS
         with Session(self._engine) as db:
             part = db.get(Participant, (run, self._site))
             due = part.chunks if part is not None else None
