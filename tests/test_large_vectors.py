@@ -18,8 +18,9 @@ from hansa.crypto import prg
 from hansa.errors import ProtocolViolation
 from hansa.hub import rounds
 from hansa.hub.evidence import large
+from hansa.hub.models import Participant
 from hansa.mail import blobs
-from hansa.mail.letters import Round
+from hansa.mail.letters import Round, Wanted
 from hansa.messages import HUB, decode, encode
 from hansa.protocols.base import Vector
 from hansa.protocols.masks import as_bytes
@@ -214,3 +215,16 @@ def test_a_site_fetches_nothing_for_a_request_that_it_would_refuse(tmp_path: Pat
         db.expunge(row)
     with pytest.raises(ProtocolViolation, match="not of the sum"):
         party._round(row, Round(10**6, encode(request)))
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_site_that_is_out_of_the_job_is_shown_no_more_totals(tmp_path: Path, asked: bool) -> None:
+    world = World(tmp_path)
+    run = world.propose()
+    world.run_until(lambda: world.job(run).step == 1)
+    chunks = decode(world.job(run).receipt or b"", Receipt).chunks
+    with Session(world.engines[HUB]) as db, db.begin():
+        db.get_one(Participant, (run, "s2")).asked = asked
+    before = world.counts.chunks
+    world.doors["s2"]._chunks(run, Wanted(chunks[:1]), world.now)
+    assert world.counts.chunks - before == asked

@@ -98,7 +98,7 @@ class Door:
             job, part = db.get(Job, run), db.get(Participant, (run, self._site))
             if job is None or part is None or job.status not in OPEN:
                 return False
-            receipt, due = job.receipt, part.chunks
+            receipt, due = job.receipt if part.asked else None, part.chunks  # who is out is shown no more totals
         if isinstance(payload, Wanted):
             shown = decode(receipt, Receipt).chunks if receipt is not None else ()
             asked = [chunk for chunk in payload.digests if chunk in shown]
