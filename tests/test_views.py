@@ -179,7 +179,7 @@ def test_before_sending_the_page_says_who_learns_what_and_that_the_answer_is_exa
     assert not page.button[0].disabled
 
 
-def test_after_a_setup_without_a_site_the_page_claims_what_the_smaller_roster_bears(hub: Hub) -> None:
+def test_after_a_setup_without_a_site_the_page_claims_what_the_plans_sites_bear(hub: Hub) -> None:
     run = ask(hub)
     with Session(hub.engine) as db, db.begin():
         for site in SITES:
@@ -188,7 +188,7 @@ def test_after_a_setup_without_a_site_the_page_claims_what_the_smaller_roster_be
         tell(db, 3.0, run, "step 1: bins")
     end(hub, run, "not enough sites", "2 sites answered and 3 are needed")
     said = " ".join(part.value for part in view("job", run=run).markdown)
-    assert "unless any site colludes with it" in said
+    assert "unless more than 1 site colludes with it" in said
 
 
 def test_the_check_of_the_links_says_what_it_does_not_prove(hub: Hub) -> None:
