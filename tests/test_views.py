@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy.orm import Session
 from streamlit.testing.v1 import AppTest
 
+import hansa
 import hansa_dashboard.hub
 from hansa.charter import Charter, Party, Rules, SignedCharter, draft, sign
 from hansa.crypto.keys import HYBRID_SEED_BYTES, SEED_BYTES, HybridKey, SigningKey
@@ -53,7 +54,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     with Session(hub.engine) as db, db.begin():
         record(db, 1.0, "charter adopted", details={"charter": charter()[0].digest.hex()})
         for site in SITES:
-            db.add(Member(site=site, version="0", tables=encode((HEART,)), seen_at=1.0))
+            db.add(Member(site=site, version=hansa.__version__, tables=encode((HEART,)), seen_at=1.0))
         people.add_person(db, NAME, "east", PASSWORD)
         people.add_person(db, "ben", "west", PASSWORD)
     monkeypatch.setenv("HANSA_HOME", str(tmp_path))

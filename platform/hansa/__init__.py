@@ -15,4 +15,4 @@ hub/          the coordinator's side
 cli/          the command `hansa`, where the program is put together
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
