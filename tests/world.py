@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session
 
 from hansa import charter as charters
 from hansa.charter import Charter, Party, Rules
-from hansa.crypto import merkle
 from hansa.crypto.keys import HybridKey, SigningKey
 from hansa.hub import models, people
 from hansa.hub.actions import store_proposal
@@ -73,18 +72,17 @@ class Shelf:
     def __init__(self, world: "World", chunks: dict[bytes, bytes]) -> None:
         self._world, self._chunks = world, chunks
 
-    def offer(self, chunks: Sequence[bytes]) -> None:
-        for chunk in chunks:
-            self._world.counts.chunks += 1
-            if self._world.chance.random() >= self._world.faults.drop:
-                self._chunks[merkle.leaf(chunk)] = chunk
+    def offer(self, name: bytes, box: bytes) -> None:
+        self._world.counts.chunks += 1
+        if self._world.chance.random() >= self._world.faults.drop:
+            self._chunks[name] = box
 
-    def take(self, digest: bytes) -> bytes | None:
-        return self._chunks.get(digest)
+    def take(self, name: bytes) -> bytes | None:
+        return self._chunks.get(name)
 
-    def forget(self, digests: Sequence[bytes]) -> None:
-        for digest in digests:
-            self._chunks.pop(digest, None)
+    def forget(self, names: Sequence[bytes]) -> None:
+        for name in names:
+            self._chunks.pop(name, None)
 
     def reset(self) -> None:
         pass
@@ -163,7 +161,8 @@ class World:
 
     def _carriage(self, name: str, peer: str) -> Carriage:
         desk, shelf = self.desks[name], Shelf(self, self._shelves[peer if name == HUB else name])
-        return Carriage(desk, peer, shelf, lambda letter: self.launch(name, peer, letter), self._draw)
+        send = lambda letter: self.launch(name, peer, letter)  # noqa: E731
+        return Carriage(desk, peer, shelf, send, self._draw, lambda: self.now)
 
     def _coordinator(self) -> Coordinator:
         return Coordinator(self.engines[HUB], self.engines[HUB], self.desks[HUB])
@@ -233,7 +232,7 @@ class World:
 
     def _fetch(self) -> None:
         for run, site in self.coordinator.fetching():
-            self.doors[site].fetch(run, self.now)
+            self.doors[site].vectors.fetch(run, self.now)
 
     def run_until(self, done: Callable[[], bool], steps: int = 20_000) -> None:
         for _ in range(steps):

@@ -45,7 +45,9 @@ def run_site(home: Path) -> None:
     migrate(engine, "site")
     reading = open_engine(settings.database, reading=True)
     way = ToHub(settings.mailbox, settings.name)
-    carriage = Carriage(desk, HUB, AtSite(settings.mailbox, settings.name), way.send, secrets.token_bytes)
+    carriage = Carriage(
+        desk, HUB, AtSite(settings.mailbox, settings.name), way.send, secrets.token_bytes, time.monotonic
+    )
     cores = ThreadPoolExecutor(os.cpu_count(), "cores")
     site = Site(engine, reading, desk, settings, home, secrets.token_bytes, carriage, cores.map)
     site.hello(time.time())

@@ -25,13 +25,11 @@ from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Inbox
 from hansa.mail.carriage import Carriage
 from hansa.mail.letters import (
-    BESIDE_BYTES,
     STANDING,
     TO_SITE,
     AskConsent,
     End,
     Hello,
-    Here,
     Open,
     Payload,
     Refusal,
@@ -39,23 +37,21 @@ from hansa.mail.letters import (
     Round,
     Signed,
     SignPlan,
-    Wanted,
     sentence,
 )
 from hansa.messages import HUB, decode, encode, read_envelope
 from hansa.plan import SIGNED_BY_MEMBER, SIGNED_BY_PROPOSER, Plan, load
 from hansa.protocols.base import Own, SiteState, Spread, Vector
 from hansa.protocols.key_setup import Encapsulating, Invited, Manifest, Offered, Paired, Revealed
-from hansa.protocols.masks import as_bytes
 from hansa.protocols.secure_sum import Contribute, Contributed, Lock, LockedSet, Masked, Waiting
 from hansa_site import consent, tables
 from hansa_site.journal import Act, Run, Said
 from hansa_site.settings import Settings
+from hansa_site.vectors import Missing, Vectors
 
 log = logging.getLogger("hansa.site")
 STATES: Any = Invited | Offered | Revealed | Encapsulating | Waiting | Masked | LockedSet
 MAX_STEPS = 200
-FETCH_SECONDS = 2.0  # after which chunks that did not come are wanted again
 MAX_ATTEMPTS = 3  # at one letter, before an error of our own ends the job
 OWN_ERROR = "an error of the site's own; its log says more"
 
@@ -75,13 +71,6 @@ class Outcome(Struct, frozen=True):
     act: str = ""
 
 
-class Missing(Struct, frozen=True):
-    """Why a letter can't be worked off yet: chunks that it names are still to be fetched."""
-
-    run: str
-    digests: tuple[bytes, ...]
-
-
 class Site:
     """One member's site. `draw` gives bytes from the operating system's randomness, `spread` spreads over cores."""
 
@@ -98,9 +87,7 @@ class Site:
     ) -> None:
         self._engine, self._reading, self._desk = engine, reading, desk
         self._settings, self._home, self._draw = settings, home, draw
-        self._carriage, self._spread = carriage, spread
-        self._later: dict[int, float] = {}  # letters that wait for chunks: when to ask for these again
-        self._wanted: dict[str, set[bytes]] = {}  # by run: nothing else is taken from the mailbox
+        self._spread, self._vectors = spread, Vectors(reading, desk, carriage)
         self._loaded: dict[str, Table] = {}  # rows of running jobs; a restart reads them again
 
     def schemas(self) -> tuple[Schema, ...]:
@@ -124,7 +111,7 @@ class Site:
             if header.sender != HUB:
                 raise ProtocolViolation("a letter comes from somebody else than the hub")
             if header.kind in ("wanted", "here"):
-                self._chunks(header.run, self._desk.open(header, envelope))
+                self._vectors.receive(header.run, self._desk.open(header, envelope))
                 return None
             with Session(self._engine) as db, db.begin():
                 if header.kind == "ack":
@@ -138,25 +125,10 @@ class Site:
                 boxes.set_aside(db, HUB, str(violation), data, now)
             return None
 
-    def _chunks(self, run: str, payload: Payload) -> None:
-        """The hub wants chunks of ours, or those that we wanted are there."""
-        if not self._takes_part(run):
-            return
-        if isinstance(payload, Wanted):
-            self._carriage.offer(run, payload.digests)
-        elif isinstance(payload, Here) and self._carriage.take(run, payload, self._wanted.get(run, set())):
-            self._later = {}  # another dict, never this one cleared: `work` reads it in a thread of its own
-
-    def _takes_part(self, run: str) -> bool:
-        with Session(self._reading) as db:
-            row = db.get(Run, run)
-            return row is not None and row.ended_at is None
-
     def work(self, now: float) -> bool:
         """Works off the next letter; False if none waits."""
-        self._later = {number: at for number, at in self._later.items() if now < at <= now + FETCH_SECONDS}
         with Session(self._reading) as db:
-            row = boxes.ready(db, but=self._later)
+            row = boxes.ready(db, but=self._vectors.waiting(now))
             if row is None:
                 return False
             number, data, attempts = row.id, row.data, row.attempts
@@ -166,19 +138,20 @@ class Site:
             db.expunge(row)
         outcome = self._guarded(row, data, run, attempts)
         if isinstance(outcome, Missing):
-            self._later[number] = now + FETCH_SECONDS
-            self._wanted[outcome.run] = set(outcome.digests)
-            self._carriage.want(outcome.run, outcome.digests)
+            self._vectors.wait(number, outcome, now)
             return True
         with Session(self._engine) as db, db.begin():
             waiting = db.get_one(Inbox, number)
+            name = waiting.run
             if outcome is None:
                 waiting.attempts += 1
             else:
-                self._store(db, waiting.run, outcome, now)
+                self._store(db, name, outcome, now)
                 if outcome.aside:
                     boxes.set_aside(db, HUB, outcome.aside, data, now)
                 waiting.done_at = now
+        if outcome is not None and outcome.erase:
+            self._vectors.erase(name)
         return True
 
     def _guarded(self, row: Inbox, data: bytes, run: Run | None, attempts: int) -> Outcome | Missing | None:
@@ -204,8 +177,6 @@ class Site:
         payload = self._desk.open(header, envelope)
         if isinstance(payload, End):
             self._loaded.pop(row.run, None)
-            self._wanted.pop(row.run, None)
-            self._desk.folder.erase(row.run)
             return Outcome(status=f"ended: {payload.status}", erase=True, act=f"ended: {payload.status}")
         if isinstance(payload, SignPlan):
             return self._sign(row.run, payload)
@@ -273,7 +244,7 @@ class Site:
         vector = None
         if isinstance(request, Contribute) and isinstance(state, Waiting):
             state.check(request)  # before anything is fetched for it: the receipt names no more chunks than are due
-            total = self._total(run.run, request, payload.beside)
+            total = self._vectors.total(run.run, request, payload.beside)
             if isinstance(total, Missing):
                 return total
             vector = self._vector(run, state, request, total)
@@ -286,30 +257,10 @@ class Site:
             following = Waiting(following)
         beside = None
         if isinstance(reply, Contributed) and vector is not None:
-            beside = self._keep(run.run, reply, vector)
+            beside = self._vectors.keep(run.run, reply, vector)
         return self._reply(
             payload.number, payload.message, following, reply, beside=beside, contributed=vector is not None
         )
-
-    def _keep(self, run: str, reply: Contributed, vector: Vector) -> bytes | None:
-        """The masked vector if it is small enough for the letter; a large one lies in the folder before it is told."""
-        content = as_bytes(vector)
-        if content.nbytes <= BESIDE_BYTES:
-            return bytes(content)
-        self._desk.folder.put_all(run, content, reply.chunks)
-        return None
-
-    def _total(self, run: str, request: Contribute, beside: bytes) -> bytes | Missing:
-        """The total that the request's receipt names, from beside the letter or from the folder."""
-        if request.receipt is None or beside:
-            return beside
-        folder, chunks = self._desk.folder, request.receipt.chunks
-        if missing := folder.missing(run, chunks):
-            return Missing(run, tuple(missing))
-        try:
-            return b"".join(folder.get(run, chunk) for chunk in chunks)
-        except LookupError:
-            return Missing(run, tuple(folder.missing(run, chunks)))
 
     def _said(self, run: str, number: int, request: bytes) -> Outcome | None:
         """The answer that this round has had already: the same bytes to the same request, nothing to another."""

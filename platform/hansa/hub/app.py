@@ -47,7 +47,9 @@ class Bell:
 class Office:
     """What every process of the hub has open, and the two sorts of task it works off."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, gateways: bool) -> None:
+        """`gateways`: whether this process hears what the sites answer. Only then may it ask them for chunks."""
+        self._gateways = gateways
         self.settings, self.desk = hub_settings.read_settings(home), hub_settings.open_desk(home)
         self.engine = open_engine(self.settings.database)
         migrate(self.engine, "hub")
@@ -81,8 +83,8 @@ class Office:
         self._fetch(now)
 
     def _fetch(self, now: float) -> None:
-        for run, site in self.coordinator.fetching():
-            self.doors[site].fetch(run, now)
+        for run, site in self.coordinator.fetching() if self._gateways else ():
+            self.doors[site].vectors.fetch(run, now)
 
     def app(self, after_turn: Callable[[], None]) -> Celery:
         app = worker_app("hansa-hub", self.settings.private, HUB_PREFIX)
@@ -103,13 +105,14 @@ class Office:
 
 
 def _door(engine: Engine, desk: Desk, site: str, url: str) -> Door:
-    way = ToSite(url, site)
-    return Door(engine, desk, site, Carriage(desk, site, AtHub(url, site), way.send, secrets.token_bytes))
+    send = ToSite(url, site).send
+    carriage = Carriage(desk, site, AtHub(url, site), send, secrets.token_bytes, time.monotonic)
+    return Door(engine, desk, site, carriage)
 
 
 def run_hub(home: Path) -> None:
     """Runs until SIGTERM or SIGINT. `home` holds hub.toml, the charter and the keys."""
-    office, stop, bell = Office(home), threading.Event(), threading.Event()
+    office, stop, bell = Office(home, gateways=True), threading.Event(), threading.Event()
     office.coordinator.adopt(time.time())
     ways = {site: ToSite(url, site) for site, url in office.settings.mailboxes.items()}
     threads: list[threading.Thread] = [Poster(office.engine, office.reading, ways, bell, stop)]
@@ -128,7 +131,7 @@ def run_hub(home: Path) -> None:
 
 def run_worker_of_hub(home: Path) -> None:
     """A further worker beside `run_hub`, on the same home; until SIGTERM or SIGINT. What it writes is posted there."""
-    run_worker(Office(home).app(lambda: None))
+    run_worker(Office(home, gateways=False).app(lambda: None))
 
 
 def _tick(office: Office, bell: threading.Event, stop: threading.Event) -> None:

@@ -43,7 +43,8 @@ class Coordinator:
                 charter = self._desk.charter
                 record(db, now, "charter adopted", details={"charter": charter.digest.hex()})
             again = now + self._desk.charter.rules.round_seconds
-            db.execute(update(Job).where(Job.status.in_(models.OPEN), Job.deadline < again).values(deadline=again))
+            late = update(Job).where(Job.status.in_(models.OPEN), Job.deadline < again)
+            db.execute(late.values(deadline=again, opened_at=now))
 
     def turn(self, run: RunId, now: float) -> None:
         """Rung for a letter, for a vector that is whole, for a total that is added up: any of them may have been the

@@ -9,36 +9,33 @@ away does stop it, until it is back.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from hansa.errors import ProtocolViolation
-from hansa.hub.models import OPEN, Job, Participant
 from hansa.hub.records import record
+from hansa.hub.vectors import Vectors
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk
 from hansa.mail.carriage import Carriage
-from hansa.mail.letters import TO_HUB, Here, Payload, Wanted
+from hansa.mail.letters import TO_HUB
 from hansa.mail.post import BROKER_ERRORS, ToSite, raw_client
 from hansa.mail.rules import site_prefix
-from hansa.messages import Digest, Header, RunId, decode
-from hansa.protocols.survivors import Receipt
+from hansa.messages import Header
 
 log = logging.getLogger("hansa.gateway")
 BLOCK_SECONDS = 2
-FETCH_SECONDS = 2.0  # after which chunks that did not come are wanted again
 
 
 class Door:
     """What may come in from the mailbox of `site`, whatever brought it here. `carriage` brings chunks."""
 
     def __init__(self, engine: Engine, desk: Desk, site: str, carriage: Carriage) -> None:
-        self._engine, self._desk, self._site, self._carriage = engine, desk, site, carriage
-        self._asked: dict[RunId, float] = {}
-        self._asking = threading.Lock()  # turns, the ticker and the gateway come here
+        self._engine, self._desk, self._site = engine, desk, site
+        self.vectors = Vectors(engine, desk, site, carriage)
 
     def receive(self, data: bytes, now: float) -> tuple[bytes | None, str | None]:
         """Keeps one letter. Gives the ack to send, and the run to ring for if the letter is new."""
@@ -49,7 +46,7 @@ class Door:
                 raise ProtocolViolation(f"a letter of '{header.sender}' lay in the mailbox of '{self._site}'")
             if header.kind in ("wanted", "here"):
                 payload = self._desk.open(header, envelope)
-                return None, header.run if self._chunks(header.run, payload, now) else None
+                return None, header.run if self.vectors.receive(header.run, payload, now) else None
             with Session(self._engine) as db, db.begin():
                 if header.kind == "ack":
                     self._desk.acked(db, header, self._desk.open(header, envelope), now)
@@ -62,52 +59,6 @@ class Door:
                 if header is not None:  # signed by a member; what anybody could have written must not fill the log
                     record(db, now, "letter set aside", header.sender, header.run)
             return None, None
-
-    def fetch(self, run: RunId, now: float) -> None:
-        """Wants what is missing of the reply of this site; not again before the site had time to answer."""
-        with self._asking:
-            self._asked = {other: at for other, at in self._asked.items() if now < at <= now + FETCH_SECONDS}
-            due = run not in self._asked
-        if due:
-            self._want(run, now)
-
-    def _want(self, run: RunId, now: float) -> bool:
-        """True if nothing is missing any more, and the reply is whole."""
-        with self._asking:
-            self._asked[run] = now + FETCH_SECONDS
-        with Session(self._engine) as db:
-            part = db.get(Participant, (run, self._site))
-            due = part.chunks if part is not None else None
-        chunks = decode(due, tuple[Digest, ...]) if due is not None else ()
-        if due is None or self._carriage.want(run, chunks):
-            return False
-        with Session(self._engine) as db, db.begin():
-            part = db.get_one(Participant, (run, self._site))
-            if part.chunks == due:
-                part.chunks, part.stage = None, "answered"
-                part.bytes_sent += self._size(run, chunks)
-        return True
-
-    def _size(self, run: RunId, chunks: Iterable[bytes]) -> int:
-        return sum(self._desk.folder.size(run, chunk) for chunk in chunks)
-
-    def _chunks(self, run: RunId, payload: Payload, now: float) -> bool:
-        """The site wants chunks of the total it was told of, or says where those of its reply are; True if these
-        are whole now. Of anything else that lies here it gets nothing, and leaves nothing."""
-        with Session(self._engine) as db:
-            job, part = db.get(Job, run), db.get(Participant, (run, self._site))
-            if job is None or part is None or job.status not in OPEN:
-                return False
-            receipt, due = job.receipt if part.asked else None, part.chunks  # who is out is shown no more totals
-        if isinstance(payload, Wanted):
-            shown = decode(receipt, Receipt).chunks if receipt is not None else ()
-            asked = [chunk for chunk in payload.digests if chunk in shown]
-            self._carriage.offer(run, asked)
-            with Session(self._engine) as db, db.begin():
-                db.get_one(Participant, (run, self._site)).bytes_received += self._size(run, asked)
-        elif isinstance(payload, Here) and due is not None:
-            return self._carriage.take(run, payload, decode(due, tuple[Digest, ...])) and self._want(run, now)
-        return False
 
 
 class Gateway(threading.Thread):
