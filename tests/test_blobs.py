@@ -5,6 +5,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ import redis
 from hansa.crypto.merkle import leaf
 from hansa.crypto.prg import CHUNK_BYTES
 from hansa.mail import rules
-from hansa.mail.blobs import LIFE_SECONDS, WRITERS, AtHub, AtSite, Carrier, Folder
+from hansa.mail.blobs import LIFE_SECONDS, WRITERS, AtHub, AtSite, Carrier, Chunks, Folder
+from hansa.mail.bucket import Bucket
 from hansa.mail.flight import WINDOW
 from hansa.mail.post import BROKER_ERRORS
 from hansa.mail.valkey import EmbeddedValkey
+from tests.s3_server import S3Server
 
 RUN, OTHER = "0" * 31 + "a", "0" * 31 + "b"
 FULL = os.urandom(CHUNK_BYTES)
@@ -28,6 +31,24 @@ MAILBOX = rules.mailbox_rules("north", *(rules.password_digest(password) for pas
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path / "blobs")
+
+
+@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.processes)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Chunks:
+    """Each of the two places where a hub's chunks may lie."""
+    if request.param == "folder":
+        return Folder(tmp_path / "blobs")
+    store: S3Server = request.getfixturevalue("s3")
+    return store.bucket()
+
+
+def overwrite(place: Chunks, run: str, digest: bytes, content: bytes) -> None:
+    """As a disk's error, or somebody with a key of the store, would."""
+    if isinstance(place, Bucket):
+        place._obstore.put(place._store, f"{run}/{digest.hex()}", content)
+    else:
+        assert isinstance(place, Folder)
+        (place._path / run / digest.hex()).write_bytes(content)
 
 
 def files(folder: Path) -> set[str]:
@@ -56,41 +77,41 @@ def test_a_chunk_put_twice_is_written_once(folder: Folder, tmp_path: Path) -> No
     assert files(tmp_path) == {path.name}
 
 
-def test_a_vector_is_cut_into_chunks_and_comes_back_whole(folder: Folder) -> None:
+def test_a_vector_is_cut_into_chunks_and_comes_back_whole(place: Chunks) -> None:
     vector = np.arange(CHUNK_BYTES // 8 * 2 + 3, dtype=np.uint64)
-    digests = folder.put_all(RUN, vector.data)
-    chunks = [folder.get(RUN, digest) for digest in digests]
+    digests = place.put_all(RUN, vector.data)
+    chunks = [place.get(RUN, digest) for digest in digests]
     assert [len(chunk) for chunk in chunks] == [CHUNK_BYTES, CHUNK_BYTES, 24]
     assert b"".join(chunks) == vector.tobytes()
-    assert folder.put_all(RUN, vector.data) == digests
+    assert place.put_all(RUN, vector.data) == digests
 
 
-def test_a_chunk_that_stands_twice_in_a_vector_is_missing_once(folder: Folder) -> None:
-    zeros = folder.put_all(RUN, memoryview(bytes(2 * CHUNK_BYTES + 1)))
+def test_a_chunk_that_stands_twice_in_a_vector_is_missing_once(place: Chunks) -> None:
+    zeros = place.put_all(RUN, memoryview(bytes(2 * CHUNK_BYTES + 1)))
     assert zeros[0] == zeros[1] != zeros[2]
-    assert folder.missing(OTHER, zeros) == [zeros[0], zeros[2]]
+    assert place.missing(OTHER, zeros) == [zeros[0], zeros[2]]
 
 
-def test_what_is_missing_is_named_in_order_and_by_run(folder: Folder) -> None:
+def test_what_is_missing_is_named_in_order_and_by_run(place: Chunks) -> None:
     digests = [leaf(bytes([number])) for number in range(5)]
-    assert folder.missing(RUN, digests) == digests
-    folder.put(RUN, b"\x01")
-    folder.put(RUN, b"\x03")
-    folder.put(OTHER, b"\x00")
-    assert folder.missing(RUN, digests) == [digests[0], digests[2], digests[4]]
+    assert place.missing(RUN, digests) == digests
+    place.put(RUN, b"\x01")
+    place.put(RUN, b"\x03")
+    place.put(OTHER, b"\x00")
+    assert place.missing(RUN, digests) == [digests[0], digests[2], digests[4]]
     with pytest.raises(LookupError):
-        folder.get(RUN, digests[0])
+        place.get(RUN, digests[0])
 
 
-def test_an_erased_run_is_gone_and_the_others_stay(folder: Folder) -> None:
-    digest = folder.put(RUN, b"chunk")
-    folder.put(OTHER, b"chunk")
-    assert folder.runs() == [RUN, OTHER]
-    folder.erase(RUN)
-    folder.erase(RUN)
-    assert folder.runs() == [OTHER]
-    assert folder.missing(RUN, [digest]) == [digest]
-    assert folder.get(OTHER, digest) == b"chunk"
+def test_an_erased_run_is_gone_and_the_others_stay(place: Chunks) -> None:
+    digest = place.put(RUN, b"chunk")
+    place.put(OTHER, b"chunk")
+    assert place.runs() == [RUN, OTHER]
+    place.erase(RUN)
+    place.erase(RUN)
+    assert place.runs() == [OTHER]
+    assert place.missing(RUN, [digest]) == [digest]
+    assert place.get(OTHER, digest) == b"chunk"
 
 
 @pytest.mark.parametrize("run", ["", "..", ".", "a" * 31, "A" * 32, "a" * 33, "a" * 32 + "\n", "../" + "a" * 29, "*"])
@@ -108,34 +129,50 @@ def test_a_name_that_is_not_a_runs_name_opens_no_path(folder: Folder, tmp_path: 
 
 
 @pytest.mark.parametrize("digest", [b"", bytes(31), bytes(33)])
-def test_a_digest_of_another_length_names_no_chunk(folder: Folder, digest: bytes) -> None:
-    folder.put(RUN, b"chunk")
+def test_a_digest_of_another_length_names_no_chunk(place: Chunks, digest: bytes) -> None:
+    place.put(RUN, b"chunk")
     with pytest.raises(ValueError, match="32 bytes"):
-        folder.get(RUN, digest)
+        place.get(RUN, digest)
     with pytest.raises(ValueError, match="32 bytes"):
-        folder.missing(RUN, [digest])
+        place.missing(RUN, [digest])
 
 
-def test_a_chunk_is_neither_empty_nor_too_large(folder: Folder, tmp_path: Path) -> None:
+def test_a_chunk_is_neither_empty_nor_too_large(place: Chunks) -> None:
     large = np.zeros(CHUNK_BYTES // 8 + 1, dtype=np.uint64)
     for chunk in (b"", FULL + b"x", large.data):
         with pytest.raises(ValueError, match="a chunk has 1 to"):
-            folder.put(RUN, chunk)
+            place.put(RUN, chunk)
     with pytest.raises(ValueError, match="empty"):
-        folder.put_all(RUN, large[:0].data)
-    assert files(tmp_path) == set()
+        place.put_all(RUN, large[:0].data)
+    assert place.runs() == []
 
 
-@pytest.mark.parametrize("damage", [b"", b"chunj", b"chunk and more", b"chun"])
-def test_a_chunk_damaged_on_disk_is_found_and_can_be_kept_again(folder: Folder, tmp_path: Path, damage: bytes) -> None:
-    digest = folder.put(RUN, b"chunk")
-    (tmp_path / "blobs" / RUN / digest.hex()).write_bytes(damage)
+def test_a_chunk_put_again_is_not_sent_again(place: Chunks) -> None:
+    digest = place.put(RUN, b"chunk")
+    overwrite(place, RUN, digest, b"chunj")
+    assert place.put(RUN, b"chunk") == digest
+    with pytest.raises(LookupError):  # what lay there stayed; reading finds it
+        place.get(RUN, digest)
+
+
+def test_several_vectors_may_be_put_and_read_at_once(place: Chunks) -> None:
+    vectors = [np.full(CHUNK_BYTES // 8 + number * 8, number, dtype=np.uint64) for number in range(1, 4)]
+    with ThreadPoolExecutor(3) as pool:
+        digests = list(pool.map(lambda vector: place.put_all(RUN, vector.data), vectors))
+        whole = list(pool.map(lambda names: b"".join(place.get(RUN, name) for name in names), digests))
+    assert whole == [vector.tobytes() for vector in vectors]
+
+
+@pytest.mark.parametrize("damage", [b"", b"chunj", b"chunk and more", b"chun", FULL + b"x"], ids=len)
+def test_a_chunk_damaged_where_it_lies_is_found_and_can_be_kept_again(place: Chunks, damage: bytes) -> None:
+    digest = place.put(RUN, b"chunk")
+    overwrite(place, RUN, digest, damage)
     for _ in range(2):
         with pytest.raises(LookupError):
-            folder.get(RUN, digest)
-        assert folder.missing(RUN, [digest]) == [digest]
-    folder.put(RUN, b"chunk")
-    assert folder.get(RUN, digest) == b"chunk"
+            place.get(RUN, digest)
+        assert place.missing(RUN, [digest]) == [digest]
+    place.put(RUN, b"chunk")
+    assert place.get(RUN, digest) == b"chunk" and place.size(RUN, digest) == 5
 
 
 def test_a_full_disk_leaves_nothing_under_a_final_name(

@@ -25,7 +25,7 @@ from hansa.hub.gateway import Door
 from hansa.hub.models import Job, Participant
 from hansa.jobs.base import Column, Schema
 from hansa.mail import boxes
-from hansa.mail.blobs import Folder
+from hansa.mail.blobs import Chunks, Folder
 from hansa.mail.boxes import Desk, Outbox
 from hansa.mail.carriage import Carriage
 from hansa.mail.database import migrate, open_engine
@@ -107,7 +107,8 @@ def _engine(path: Path, bases: list[type]) -> Engine:
 
 
 class World:
-    """`sites` parties and a hub under `folder`; letters fly with `faults` drawn from `seed`. `hub_url`: a database."""
+    """`sites` parties and a hub under `folder`; letters fly with `faults` drawn from `seed`. `hub_url`: a database.
+    `hub_chunks`: where the hub's chunks lie, if not in a folder."""
 
     def __init__(
         self,
@@ -117,6 +118,7 @@ class World:
         faults: Faults = Faults(),
         rules: Rules | None = None,
         hub_url: str = "",
+        hub_chunks: Chunks | None = None,
     ) -> None:
         self.chance = random.Random(seed)
         self.faults, self.counts, self.now = faults, Counts(), 1_800_000_000.0
@@ -132,6 +134,8 @@ class World:
         self.desks = {
             name: Desk(name, self.charter, *keys, Folder(folder / "chunks" / name)) for name, keys in self._keys.items()
         }
+        if hub_chunks is not None:
+            self.desks[HUB] = Desk(HUB, self.charter, *self._keys[HUB], hub_chunks)
         self._shelves: dict[str, dict[bytes, bytes]] = {name: {} for name in self.names}
         hub = _hub_engine(hub_url) if hub_url else _engine(folder / "hub.sqlite", [models.Base, boxes.Base])
         self.engines = {HUB: hub}

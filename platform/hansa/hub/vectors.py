@@ -8,8 +8,9 @@ first time, moves the deadline to `round_seconds` from now. A slow line needs `C
 opening of a round on, no transfer holds it up longer than `round_seconds` and that for every chunk of its own.
 """
 
+import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -21,6 +22,7 @@ from hansa.mail.letters import Here, Payload, Wanted
 from hansa.messages import Digest, RunId, decode
 from hansa.protocols.survivors import Receipt
 
+log = logging.getLogger("hansa.hub")
 FETCH_SECONDS = 2.0  # after which somebody looks again whether chunks are missing
 CHUNK_SECONDS = 30.0  # of a chunk on the slowest line that we wait for: 140 kB/s
 
@@ -37,11 +39,22 @@ class Vectors:
             self._looked = {other: at for other, at in self._looked.items() if now < at <= now + FETCH_SECONDS}
             due = run not in self._looked
         if due:
-            self._want(run, now)
+            self._guarded(run, lambda: self._want(run, now))
 
     def receive(self, run: RunId, payload: Payload, now: float) -> bool:
         """The site wants chunks of the total it was told of, or says where those of its reply are; True if these
         are whole now. Of anything else that lies here it gets nothing, and leaves nothing."""
+        return self._guarded(run, lambda: self._receive(run, payload, now))
+
+    def _guarded(self, run: RunId, act: Callable[[], bool]) -> bool:
+        """A place of chunks that is away stops no letter: whoever misses some asks again."""
+        try:
+            return act()
+        except OSError as error:
+            log.warning("run %s: where chunks lie is away: %s", run, error)
+            return False
+
+    def _receive(self, run: RunId, payload: Payload, now: float) -> bool:
         with Session(self._engine) as db:
             job, part = db.get(Job, run), db.get(Participant, (run, self._site))
             if job is None or part is None or job.status not in OPEN:

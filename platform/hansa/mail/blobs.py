@@ -4,6 +4,7 @@ A masked contribution goes up, a total comes down, each cut into chunks of 4 MiB
 name is its digest, a leaf of the Merkle tree, and a signed letter lists the digests, so a chunk needs no signature of
 its own. In the mailbox it lies in a box that the broker can't open, under a name that tells nothing (`carriage.py`).
 
+    Chunks   where a party keeps them; an S3 store is in `bucket.py`
     Folder   chunks on disk, by run; what is under its final name is whole, whatever crashed
     AtSite   a site's end of its mailbox server: SET `s:<site>:up:<name>`, GET `s:<site>:dn:<name>`
     AtHub    the hub's end: GETRANGE and DEL of `up`, SET and DEL of `dn`
@@ -16,6 +17,7 @@ import os
 import re
 import shutil
 import tempfile
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,22 +39,13 @@ WRITERS: Final = 3  # chunks being written at a time, while the next is made: a 
 RUN: Final = re.compile(r"[0-9a-f]{32}")
 
 
-class Folder:
-    """Chunks at `<path>/<run>/<digest>`. Threads and processes may share a run; whoever erases it sees to
-    it that nobody keeps anything in it meanwhile.
+class Chunks(ABC):
+    """Where one party keeps chunks, by run. Threads and processes may share a run; whoever erases it sees to it that
+    nobody keeps anything in it meanwhile.
 
     Where a run is not 32 hexadecimal digits, a digest not 32 bytes or a chunk empty or too large, ValueError: no
-    name leaves the folder. A disk that is full or broken raises OSError, and nothing half lies under a final name.
+    name leaves its place. What is full, broken or away raises OSError, and nothing half lies under a final name.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        if not path.exists():
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _settle(path.parent)
-
-    def __repr__(self) -> str:
-        return f"Folder({str(self._path)!r})"
 
     def put(self, run: RunId, chunk: bytes | memoryview, digest: bytes | None = None) -> bytes:
         """Keeps a chunk, durable when this returns; gives its digest. A chunk that is here already stays.
@@ -68,9 +61,49 @@ class Folder:
         known = map(leaf, chunks) if digests is None else digests
         return tuple(self.put_each(run, zip(known, chunks, strict=True)))
 
+    @abstractmethod
     def put_each(self, run: RunId, chunks: Iterable[tuple[bytes, bytes | memoryview]]) -> list[bytes]:
         """Keeps chunks under the digests that come with them, all durable when this returns; gives the digests. Asks
         for the next while earlier ones are written. At an error those before it may have been kept."""
+
+    @abstractmethod
+    def get(self, run: RunId, digest: bytes) -> bytes:
+        """A chunk, which has this digest: it is hashed again, because a disk's error must not become a wrong total.
+
+        Raises LookupError where it is missing or damaged. A damaged one is put out of the way, so that `missing`
+        names it and it can be fetched again.
+        """
+
+    @abstractmethod
+    def missing(self, run: RunId, digests: Iterable[bytes]) -> list[bytes]:
+        """Those that are not here, in order, each once: a vector may hold one chunk twice. Contents are not read."""
+
+    @abstractmethod
+    def size(self, run: RunId, digest: bytes) -> int:
+        """Of a chunk in bytes; 0 if it is not here."""
+
+    @abstractmethod
+    def erase(self, run: RunId) -> None:
+        """Removes a run with everything that a crash left in it; fine if there is none, or only part of one."""
+
+    @abstractmethod
+    def runs(self) -> list[RunId]:
+        """The runs that something was kept of and that were not erased to the end."""
+
+
+class Folder(Chunks):
+    """Chunks at `<path>/<run>/<digest>`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if not path.exists():
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _settle(path.parent)
+
+    def __repr__(self) -> str:
+        return f"Folder({str(self._path)!r})"
+
+    def put_each(self, run: RunId, chunks: Iterable[tuple[bytes, bytes | memoryview]]) -> list[bytes]:
         folder = self._folder(run)
 
         def keep(digest: bytes, chunk: bytes | memoryview) -> None:
@@ -88,11 +121,6 @@ class Folder:
         return digests
 
     def get(self, run: RunId, digest: bytes) -> bytes:
-        """A chunk, which has this digest: it is hashed again, because a disk's error must not become a wrong total.
-
-        Raises LookupError where it is missing or damaged. A damaged one is put out of the way, so that `missing`
-        names it and it can be fetched again.
-        """
         path = self._folder(run) / name_of(digest)
         try:
             data = path.read_bytes()
@@ -105,30 +133,30 @@ class Folder:
         return data
 
     def missing(self, run: RunId, digests: Iterable[bytes]) -> list[bytes]:
-        """Those that are not here, in order, each once: a vector may hold one chunk twice. Contents are not read."""
         folder = self._folder(run)
         present = {path.name for path in folder.iterdir()} if folder.exists() else set()
         return [digest for digest in dict.fromkeys(digests) if name_of(digest) not in present]
 
     def size(self, run: RunId, digest: bytes) -> int:
-        """Of a chunk in bytes; 0 if it is not here."""
         path = self._folder(run) / name_of(digest)
         return path.stat().st_size if path.exists() else 0
 
     def erase(self, run: RunId) -> None:
-        """Removes a run with everything that a crash left in it; fine if there is none, or only part of one."""
         with suppress(FileNotFoundError):
             shutil.rmtree(self._folder(run))
         _settle(self._path)
 
     def runs(self) -> list[RunId]:
-        """The runs that something was kept of and that were not erased to the end."""
         return sorted(path.name for path in self._path.iterdir() if RUN.fullmatch(path.name))
 
     def _folder(self, run: RunId) -> Path:
-        if not RUN.fullmatch(run):
-            raise ValueError("a run is named by 32 hexadecimal digits")
-        return self._path / run
+        return self._path / run_of(run)
+
+
+def run_of(name: str) -> str:
+    if not RUN.fullmatch(name):
+        raise ValueError("a run is named by 32 hexadecimal digits")
+    return name
 
 
 def cut(buffer: memoryview) -> list[memoryview]:
@@ -156,8 +184,12 @@ def each(
     return digests
 
 
+def fits(size: int) -> bool:
+    return 0 < size <= CHUNK_BYTES
+
+
 def check_size(chunk: bytes | memoryview) -> None:
-    if not 0 < len(chunk) <= CHUNK_BYTES:
+    if not fits(len(chunk)):
         raise ValueError(f"a chunk has 1 to {CHUNK_BYTES} bytes")
 
 
@@ -221,7 +253,7 @@ def name_of(digest: bytes) -> str:
 
 
 def is_chunk(data: bytes, digest: bytes) -> bool:
-    return 0 < len(data) <= CHUNK_BYTES and leaf(data) == digest
+    return fits(len(data)) and leaf(data) == digest
 
 
 def _write(final: Path, chunk: bytes | memoryview) -> None:

@@ -29,7 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_col
 from hansa.charter import Charter
 from hansa.crypto.keys import HybridKey, SigningKey
 from hansa.errors import ProtocolViolation, Refused
-from hansa.mail.blobs import Folder
+from hansa.mail.blobs import Chunks
 from hansa.mail.letters import PAYLOADS, Ack, Payload
 from hansa.messages import (
     SUITE,
@@ -98,9 +98,9 @@ class SetAside(Base):
 
 
 class Desk:
-    """One party's name, keys and charter over its boxes, and the folder where its chunks lie."""
+    """One party's name, keys and charter over its boxes, and where its chunks lie."""
 
-    def __init__(self, name: str, charter: Charter, signing: SigningKey, sealing: HybridKey, folder: Folder) -> None:
+    def __init__(self, name: str, charter: Charter, signing: SigningKey, sealing: HybridKey, folder: Chunks) -> None:
         self.name, self.charter, self.signing, self.sealing, self.folder = name, charter, signing, sealing, folder
 
     def write(self, db: Session, receiver: str, run: str, kind: str, payload: Payload, now: float) -> int:
