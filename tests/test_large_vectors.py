@@ -27,7 +27,7 @@ from hansa.protocols.masks import as_bytes
 from hansa.protocols.secure_sum import Contribute, Contributed, Waiting
 from hansa.protocols.survivors import Receipt
 from hansa.replay import Evidence, read, replay
-from hansa_site import journal, site
+from hansa_site import journal, vectors
 from tests.test_replay import evidence_of
 from tests.test_world import BAD_DAY, check_right, took_part
 from tests.world import Faults, World
@@ -39,7 +39,7 @@ PATIENT = Rules(round_seconds=600)
 def every_vector_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (prg, blobs):
         monkeypatch.setattr(module, "CHUNK_BYTES", 256)
-    for module in (rounds, site):
+    for module in (rounds, vectors):
         monkeypatch.setattr(module, "BESIDE_BYTES", 0)
 
 
@@ -77,7 +77,7 @@ def test_parties_that_stop_in_mid_transfer_go_on_where_they_were(tmp_path: Path,
 
 def test_a_site_that_never_sends_its_chunks_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path, sites=4)
-    monkeypatch.setattr(world.sites["s2"], "_chunks", lambda *_any: None)
+    monkeypatch.setattr(world.sites["s2"]._vectors, "receive", lambda *_any: None)
     run = world.propose()
     assert world.finish(run).status == "done", world.job(run).reason
     assert took_part(world, run) == ["s0", "s1", "s3"]
@@ -171,15 +171,15 @@ def test_one_site_may_send_a_vector_as_chunks_that_the_others_send_in_letters(
 ) -> None:
     monkeypatch.setattr(prg, "CHUNK_BYTES", 2**22)
     monkeypatch.setattr(blobs, "CHUNK_BYTES", 2**22)
-    for module in (rounds, site):
+    for module in (rounds, vectors):
         monkeypatch.setattr(module, "BESIDE_BYTES", 2**18)
     world = World(tmp_path)
-    odd = world.sites["s2"]
+    odd = world.sites["s2"]._vectors
 
     def keep(run: str, reply: Contributed, vector: Vector) -> None:
         odd._desk.folder.put_all(run, as_bytes(vector), reply.chunks)
 
-    monkeypatch.setattr(odd, "_keep", keep)
+    monkeypatch.setattr(odd, "keep", keep)
     run = world.propose()
     assert world.finish(run).status == "done", world.job(run).reason
     assert took_part(world, run) == world.names
@@ -226,5 +226,5 @@ def test_a_site_that_is_out_of_the_job_is_shown_no_more_totals(tmp_path: Path, a
     with Session(world.engines[HUB]) as db, db.begin():
         db.get_one(Participant, (run, "s2")).asked = asked
     before = world.counts.chunks
-    world.doors["s2"]._chunks(run, Wanted(chunks[:1]), world.now)
+    world.doors["s2"].vectors.receive(run, Wanted(chunks[:1]), world.now)
     assert world.counts.chunks - before == asked

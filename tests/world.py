@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session
 
 from hansa import charter as charters
 from hansa.charter import Charter, Party, Rules
-from hansa.crypto import merkle
 from hansa.crypto.keys import HybridKey, SigningKey
 from hansa.hub import models, people
 from hansa.hub.actions import store_proposal
@@ -26,7 +25,7 @@ from hansa.hub.gateway import Door
 from hansa.hub.models import Job, Participant
 from hansa.jobs.base import Column, Schema
 from hansa.mail import boxes
-from hansa.mail.blobs import Folder
+from hansa.mail.blobs import Chunks, Folder
 from hansa.mail.boxes import Desk, Outbox
 from hansa.mail.carriage import Carriage
 from hansa.mail.database import Engines, migrate, open_engine
@@ -34,8 +33,9 @@ from hansa.messages import HUB, decode
 from hansa.plan import Question, make
 from hansa.protocols.base import SiteState
 from hansa_site import journal
+from hansa_site.answering import STATES
 from hansa_site.settings import Policy, Settings, TableSource
-from hansa_site.site import STATES, Site
+from hansa_site.site import Site
 
 PERSON = "analyst"
 
@@ -73,18 +73,17 @@ class Shelf:
     def __init__(self, world: "World", chunks: dict[bytes, bytes]) -> None:
         self._world, self._chunks = world, chunks
 
-    def offer(self, chunks: Sequence[bytes]) -> None:
-        for chunk in chunks:
-            self._world.counts.chunks += 1
-            if self._world.chance.random() >= self._world.faults.drop:
-                self._chunks[merkle.leaf(chunk)] = chunk
+    def offer(self, name: bytes, box: bytes) -> None:
+        self._world.counts.chunks += 1
+        if self._world.chance.random() >= self._world.faults.drop:
+            self._chunks[name] = box
 
-    def take(self, digest: bytes) -> bytes | None:
-        return self._chunks.get(digest)
+    def take(self, name: bytes) -> bytes | None:
+        return self._chunks.get(name)
 
-    def forget(self, digests: Sequence[bytes]) -> None:
-        for digest in digests:
-            self._chunks.pop(digest, None)
+    def forget(self, names: Sequence[bytes]) -> None:
+        for name in names:
+            self._chunks.pop(name, None)
 
     def reset(self) -> None:
         pass
@@ -109,7 +108,8 @@ def _engine(path: Path, bases: list[type]) -> Engine:
 
 
 class World:
-    """`sites` parties and a hub under `folder`; letters fly with `faults` drawn from `seed`. `hub_url`: a database."""
+    """`sites` parties and a hub under `folder`; letters fly with `faults` drawn from `seed`. `hub_url`: a database.
+    `hub_chunks`: where the hub's chunks lie, if not in a folder."""
 
     def __init__(
         self,
@@ -119,6 +119,7 @@ class World:
         faults: Faults = Faults(),
         rules: Rules | None = None,
         hub_url: str = "",
+        hub_chunks: Chunks | None = None,
     ) -> None:
         self.chance = random.Random(seed)
         self.faults, self.counts, self.now = faults, Counts(), 1_800_000_000.0
@@ -134,6 +135,8 @@ class World:
         self.desks = {
             name: Desk(name, self.charter, *keys, Folder(folder / "chunks" / name)) for name, keys in self._keys.items()
         }
+        if hub_chunks is not None:
+            self.desks[HUB] = Desk(HUB, self.charter, *self._keys[HUB], hub_chunks)
         self._shelves: dict[str, dict[bytes, bytes]] = {name: {} for name in self.names}
         hub = _hub_engine(hub_url) if hub_url else _engine(folder / "hub.sqlite", [models.Base, boxes.Base])
         self.engines = {HUB: hub}
@@ -166,7 +169,8 @@ class World:
 
     def _carriage(self, name: str, peer: str) -> Carriage:
         desk, shelf = self.desks[name], Shelf(self, self._shelves[peer if name == HUB else name])
-        return Carriage(desk, peer, shelf, lambda letter: self.launch(name, peer, letter), self._draw)
+        send = lambda letter: self.launch(name, peer, letter)  # noqa: E731
+        return Carriage(desk, peer, shelf, send, self._draw, lambda: self.now)
 
     def _coordinator(self) -> Coordinator:
         return Coordinator(self.engines[HUB], self.engines[HUB], self.desks[HUB])
@@ -236,7 +240,7 @@ class World:
 
     def _fetch(self) -> None:
         for run, site in self.coordinator.fetching():
-            self.doors[site].fetch(run, self.now)
+            self.doors[site].vectors.fetch(run, self.now)
 
     def run_until(self, done: Callable[[], bool], steps: int = 20_000) -> None:
         for _ in range(steps):

@@ -45,7 +45,9 @@ def run_site(home: Path) -> None:
     engines = open_engines(settings.database)
     migrate(engines.writing, "site")
     way = ToHub(settings.mailbox, settings.name)
-    carriage = Carriage(desk, HUB, AtSite(settings.mailbox, settings.name), way.send, secrets.token_bytes)
+    carriage = Carriage(
+        desk, HUB, AtSite(settings.mailbox, settings.name), way.send, secrets.token_bytes, time.monotonic
+    )
     cores, worker = ThreadPoolExecutor(os.cpu_count(), "cores"), Worker(home, secrets.token_bytes(16))
     site = Site(engines, desk, settings, home, secrets.token_bytes, carriage, cores.map, worker.name)
     site.hello(time.time())

@@ -46,6 +46,14 @@ class HubSeen(Base):
     at: Mapped[float] = mapped_column(Float)
 
 
+class WantedChunks(Base):
+    """The chunks of a total that a letter of the run waits for."""
+
+    __tablename__ = "wanted_chunks"
+    run: Mapped[str] = mapped_column(String(32), primary_key=True)
+    digests: Mapped[bytes] = mapped_column(LargeBinary)  # encoded
+
+
 class Act(Base):
     """A line for the operator: consents, refusals, contributions, ends."""
 

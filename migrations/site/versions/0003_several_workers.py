@@ -1,4 +1,4 @@
-"""Which worker is at a letter; what the hub said of itself"""
+"""Which worker is at a letter; chunks that are waited for; what the hub said of itself"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +10,11 @@ down_revision = "0002"
 def upgrade() -> None:
     op.add_column("inbox", sa.Column("claimed_by", sa.String(32), nullable=True))
     op.create_table(
+        "wanted_chunks",
+        sa.Column("run", sa.String(32), primary_key=True),
+        sa.Column("digests", sa.LargeBinary, nullable=False),
+    )
+    op.create_table(
         "hub_seen",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("version", sa.String(40), nullable=False),
@@ -19,4 +24,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("hub_seen")
+    op.drop_table("wanted_chunks")
     op.drop_column("inbox", "claimed_by")

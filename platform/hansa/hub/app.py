@@ -49,7 +49,9 @@ class Bell:
 class Office:
     """What every process of the hub has open, and the two sorts of task it works off."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, gateways: bool) -> None:
+        """`gateways`: whether this process hears what the sites answer. Only then may it ask them for chunks."""
+        self._gateways = gateways
         self.settings, self.desk = hub_settings.read_settings(home), hub_settings.open_desk(home)
         self.engines = open_engines(self.settings.database)
         migrate(self.engines.writing, "hub")
@@ -83,8 +85,8 @@ class Office:
         self._fetch(now)
 
     def _fetch(self, now: float) -> None:
-        for run, site in self.coordinator.fetching():
-            self.doors[site].fetch(run, now)
+        for run, site in self.coordinator.fetching() if self._gateways else ():
+            self.doors[site].vectors.fetch(run, now)
 
     def app(self, after_turn: Callable[[], None]) -> Celery:
         app = worker_app("hansa-hub", self.settings.private, HUB_PREFIX)
@@ -105,15 +107,16 @@ class Office:
 
 
 def _door(engine: Engine, desk: Desk, site: str, url: str) -> Door:
-    way = ToSite(url, site)
-    return Door(engine, desk, site, Carriage(desk, site, AtHub(url, site), way.send, secrets.token_bytes))
+    send = ToSite(url, site).send
+    carriage = Carriage(desk, site, AtHub(url, site), send, secrets.token_bytes, time.monotonic)
+    return Door(engine, desk, site, carriage)
 
 
 def run_hub(home: Path) -> None:
     """Runs until SIGTERM or SIGINT. `home` holds hub.toml, the charter and the keys."""
     worker = Worker(home, secrets.token_bytes(16))
     _wait_for_turn(worker)
-    office, stop, bell = Office(home), threading.Event(), threading.Event()
+    office, stop, bell = Office(home, gateways=True), threading.Event(), threading.Event()
     office.coordinator.adopt(time.time())
     ways = {site: ToSite(url, site) for site, url in office.settings.mailboxes.items()}
     poster = Poster(office.engines.notes, office.engines.reading, office.desk, ways, bell, stop, lanes())
@@ -144,7 +147,7 @@ def run_worker_of_hub(home: Path) -> None:
     """A further worker beside `run_hub`, on the same home; until SIGTERM or SIGINT. What it writes is posted there."""
     worker = Worker(home, secrets.token_bytes(16))
     try:
-        run_worker(Office(home).app(lambda: None))
+        run_worker(Office(home, gateways=False).app(lambda: None))
     finally:
         worker.close()
 

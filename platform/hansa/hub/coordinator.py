@@ -59,7 +59,8 @@ class Coordinator:
             for member in db.scalars(select(Member).order_by(Member.site)):
                 self._welcome(db, member, now)
             again = now + self._desk.charter.rules.round_seconds
-            db.execute(update(Job).where(Job.status.in_(models.OPEN), Job.deadline < again).values(deadline=again))
+            late = update(Job).where(Job.status.in_(models.OPEN), Job.deadline < again)
+            db.execute(late.values(deadline=again, opened_at=now))
 
     def turn(self, run: RunId, now: float) -> None:
         """Rung for a letter, for a vector that is whole, for a total that is added up: any of them may have been the
@@ -161,6 +162,9 @@ class Coordinator:
         except ArithmeticError:
             log.exception("run %s: the numbers have no answer", run)
             status, reason = models.REFUSED, "the numbers of this job have no finite answer"
+        except OSError as error:
+            log.warning("run %s: the disk or the store of chunks is away, tried again later: %s", run, error)
+            return
         except Exception:
             log.exception("run %s: an error of the hub's own", run)
             status, reason = models.FAILED, "an error of the hub's own; its log says more"
@@ -183,6 +187,9 @@ class Coordinator:
                 self._apply(db, row, now)
         except ProtocolViolation as violation:
             self._set_aside(db, row, str(violation), now)
+        except OSError as error:  # the disk, or the store of chunks: no fault of the letter's
+            log.warning("run %s: a letter of '%s' waits: %s", row.run, row.sender, error)
+            return False
         except Exception:
             log.exception("run %s: an error of the hub's own at a letter of '%s'", row.run, row.sender)
             row.attempts += 1

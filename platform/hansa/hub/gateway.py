@@ -9,7 +9,7 @@ gateway; a database that is away does stop it, until it is back.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Engine
@@ -19,23 +19,22 @@ from sqlalchemy.orm import Session
 
 from hansa.errors import ProtocolViolation
 from hansa.hub import rounds
-from hansa.hub.models import FAILED, OPEN, Job, Participant
+from hansa.hub.models import FAILED, OPEN, Job
 from hansa.hub.records import record
+from hansa.hub.vectors import Vectors
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Taken
 from hansa.mail.carriage import Carriage
 from hansa.mail.letters import TO_HUB, Ack, Acks, Here, Payload, Wanted
 from hansa.mail.post import BROKER_ERRORS, raw_client
 from hansa.mail.rules import site_prefix
-from hansa.messages import Digest, Header, RunId, decode
-from hansa.protocols.survivors import Receipt
+from hansa.messages import Header, RunId
 
 log = logging.getLogger("hansa.gateway")
 BLOCK_SECONDS = 2
 BATCH = 32  # letters in one transaction
 AWAY = (OperationalError, InterfaceError, NoConnection, OSError)  # the database, or room on a disk: it comes back
 NEVER_KEPT = ("ack", "acks", "wanted", "here")
-FETCH_SECONDS = 2.0  # after which chunks that did not come are wanted again
 
 
 class Read(NamedTuple):
@@ -51,25 +50,25 @@ class Door:
     """What may come in from the mailbox of `site`, whatever brought it here. `carriage` brings chunks."""
 
     def __init__(self, engine: Engine, desk: Desk, site: str, carriage: Carriage) -> None:
-        self._engine, self._desk, self._site, self._carriage = engine, desk, site, carriage
-        self._asked: dict[RunId, float] = {}
-        self._asking = threading.Lock()  # turns, the ticker and the gateway come here
+        self._engine, self._desk, self._site = engine, desk, site
+        self.vectors = Vectors(engine, desk, site, carriage)
 
     def receive(self, letters: Sequence[bytes], now: float) -> set[RunId]:
         """Keeps letters, in one transaction; gives the runs to ring for. Acks are owed once it is committed. A database
         that fails keeps none of them; they stay where they were taken from."""
         read = [self._read(data) for data in letters]
-        whole = {
-            letter.header.run
-            for letter in read
-            if letter.header and letter.payload and self._chunks(letter.header.run, letter.payload, now)
-        }
+        whole = {letter.header.run for letter in read if letter.header and self._is_whole(letter.header, letter, now)}
         with Session(self._engine) as db, db.begin():
             kept = [(letter.header, letter.data, self._keep(db, letter, now)) for letter in read]
         for header, data, taken in kept:
             if header is not None and taken in ("new", "again"):
                 self._desk.owe(header, data, now)
         return whole | {header.run for header, _, taken in kept if header is not None and taken == "new"}
+
+    def _is_whole(self, header: Header, letter: "Read", now: float) -> bool:
+        """Whether this talk of chunks made a vector whole."""
+        payload = letter.payload
+        return isinstance(payload, Wanted | Here) and self.vectors.receive(header.run, payload, now)
 
     def _read(self, data: bytes) -> "Read":
         """Believes a letter or says why not. Acks and talk of chunks are opened here, the others by who works them
@@ -113,52 +112,6 @@ class Door:
     def give_up(self, data: bytes, now: float) -> None:
         with Session(self._engine) as db, db.begin():
             boxes.set_aside(db, self._site, "an error of the hub's own; its log says more", data, now, whole=True)
-
-    def fetch(self, run: RunId, now: float) -> None:
-        """Wants what is missing of the reply of this site; not again before the site had time to answer."""
-        with self._asking:
-            self._asked = {other: at for other, at in self._asked.items() if now < at <= now + FETCH_SECONDS}
-            due = run not in self._asked
-        if due:
-            self._want(run, now)
-
-    def _want(self, run: RunId, now: float) -> bool:
-        """True if nothing is missing any more, and the reply is whole."""
-        with self._asking:
-            self._asked[run] = now + FETCH_SECONDS
-        with Session(self._engine) as db:
-            part = db.get(Participant, (run, self._site))
-            due = part.chunks if part is not None else None
-        chunks = decode(due, tuple[Digest, ...]) if due is not None else ()
-        if due is None or self._carriage.want(run, chunks):
-            return False
-        with Session(self._engine) as db, db.begin():
-            part = db.get_one(Participant, (run, self._site))
-            if part.chunks == due:
-                part.chunks, part.stage = None, "answered"
-                part.bytes_sent += self._size(run, chunks)
-        return True
-
-    def _size(self, run: RunId, chunks: Iterable[bytes]) -> int:
-        return sum(self._desk.folder.size(run, chunk) for chunk in chunks)
-
-    def _chunks(self, run: RunId, payload: Payload, now: float) -> bool:
-        """The site wants chunks of the total it was told of, or says where those of its reply are; True if these
-        are whole now. Of anything else that lies here it gets nothing, and leaves nothing."""
-        with Session(self._engine) as db:
-            job, part = db.get(Job, run), db.get(Participant, (run, self._site))
-            if job is None or part is None or job.status not in OPEN:
-                return False
-            receipt, due = job.receipt if part.asked else None, part.chunks  # who is out is shown no more totals
-        if isinstance(payload, Wanted):
-            shown = decode(receipt, Receipt).chunks if receipt is not None else ()
-            asked = [chunk for chunk in payload.digests if chunk in shown]
-            self._carriage.offer(run, asked)
-            with Session(self._engine) as db, db.begin():
-                db.get_one(Participant, (run, self._site)).bytes_received += self._size(run, asked)
-        elif isinstance(payload, Here) and due is not None:
-            return self._carriage.take(run, payload, decode(due, tuple[Digest, ...])) and self._want(run, now)
-        return False
 
 
 class Gateway(threading.Thread):

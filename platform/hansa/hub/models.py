@@ -74,6 +74,7 @@ class Job(Base):
     state: Mapped[bytes | None] = mapped_column(LargeBinary)  # the protocol's HubState, encoded
     quorum: Mapped[int]
     deadline: Mapped[float | None] = mapped_column(Float, index=True)
+    opened_at: Mapped[float | None] = mapped_column(Float)  # the open round; its deadline may move so far from here
     answer: Mapped[bytes | None] = mapped_column(LargeBinary)  # JSON
     answer_digest: Mapped[bytes | None] = mapped_column(LargeBinary(32))
 

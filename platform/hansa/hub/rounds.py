@@ -153,7 +153,7 @@ def _open_setup(db: Db, desk: Desk, job: Job, parts: Sequence[Participant], now:
 def _open(db: Db, desk: Desk, job: Job, ask: Ask, now: float) -> None:
     """Opens the next round: the state is stored and the requests are in the outbox, or neither is."""
     job.round, job.quorum, job.state = job.round + 1, ask.quorum, encode(ask.state)
-    job.deadline = now + desk.charter.rules.round_seconds
+    job.opened_at, job.deadline = now, now + desk.charter.rules.round_seconds
     first = isinstance(ask.state, AwaitOffers)
     for part in participants(db, job):
         part.reply = part.beside = part.chunks = None

@@ -9,17 +9,23 @@ from msgspec import Struct
 from hansa.charter import Charter, load
 from hansa.crypto.keys import HYBRID_SEED_BYTES, SEED_BYTES, HybridKey, SigningKey
 from hansa.errors import Refused
-from hansa.mail.blobs import Folder
+from hansa.mail.blobs import Chunks, Folder
 from hansa.mail.boxes import Desk
+from hansa.mail.bucket import Access, Bucket
 from hansa.messages import HUB
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """`database` is an SQLAlchemy URL; `private` and each of `mailboxes` a Redis URL (unix://, redis://, rediss://)."""
+    """`database` is an SQLAlchemy URL; `private` and each of `mailboxes` a Redis URL (unix://, redis://, rediss://).
+
+    `chunks`: where large vectors lie, `s3://bucket/prefix`, and `store` how to get there; empty: in the hub's home.
+    """
 
     database: str
     private: str
     mailboxes: dict[str, str]
+    chunks: str = ""
+    store: Access = Access()
 
     def __repr__(self) -> str:
         return f"Settings({len(self.mailboxes)} mailboxes)"
@@ -55,4 +61,14 @@ def read_keys(home: Path) -> tuple[SigningKey, HybridKey]:
 
 
 def open_desk(home: Path) -> Desk:
-    return Desk(HUB, read_charter(home), *read_keys(home), Folder(home / "chunks"))
+    """What every process of the hub opens: its name, charter and keys, and the one place where its chunks lie."""
+    return Desk(HUB, read_charter(home), *read_keys(home), open_chunks(home))
+
+
+def open_chunks(home: Path) -> Chunks:
+    settings = read_settings(home)
+    if not settings.chunks:
+        return Folder(home / "chunks")
+    bucket = Bucket(settings.chunks, settings.store)
+    bucket.check()
+    return bucket

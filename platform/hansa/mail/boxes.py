@@ -33,7 +33,7 @@ from hansa.charter import Charter
 from hansa.crypto.keys import HybridKey, SigningKey
 from hansa.errors import ProtocolViolation, Refused
 from hansa.mail.acks import Owed
-from hansa.mail.blobs import Folder
+from hansa.mail.blobs import Chunks
 from hansa.mail.letters import PAYLOADS, SINCE, STANDING, Ack, Acked, Acks, Payload
 from hansa.messages import (
     SUITE,
@@ -104,9 +104,9 @@ class SetAside(Base):
 
 
 class Desk:
-    """One party's name, keys and charter over its boxes, and the folder where its chunks lie."""
+    """One party's name, keys and charter over its boxes, and where its chunks lie."""
 
-    def __init__(self, name: str, charter: Charter, signing: SigningKey, sealing: HybridKey, folder: Folder) -> None:
+    def __init__(self, name: str, charter: Charter, signing: SigningKey, sealing: HybridKey, folder: Chunks) -> None:
         self.name, self.charter, self.signing, self.sealing, self.folder = name, charter, signing, sealing, folder
         self.owed = Owed()
         self._heard: dict[str, int] = {}  # by peer, the newest version of letters that it was heard to speak

@@ -12,7 +12,7 @@
 | round       | hub → site  | Round       | a protocol's request                                     |
 | reply       | site → hub  | Reply       | the answer to it                                         |
 | wanted      | both        | Wanted      | put these chunks where I can take them                   |
-| here        | both        | Here        | they are there now, in these boxes, under this key       |
+| here        | both        | Here        | they are there now, in boxes locked under this key       |
 | end         | hub → site  | End         | erase seeds and states                                   |
 | ack         | both        | Ack         | the letter with this run and sequence is in my inbox     |
 | acks        | both        | Acks        | these letters are in my inbox                            |
@@ -92,10 +92,10 @@ class Wanted(Payload, frozen=True):
 
 
 class Here(Payload, frozen=True):
-    """`boxes`: of each chunk its digest, and that of the box in which it lies in the mailbox, locked under `key`."""
+    """Each chunk lies in the mailbox in a box whose key and name are derived from `key` and the chunk's digest."""
 
     key: Digest
-    boxes: Annotated[tuple[tuple[Digest, Digest], ...], Meta(min_length=1, max_length=8)]
+    digests: Annotated[tuple[Digest, ...], Meta(min_length=1, max_length=8)]
 
 
 class End(Payload, frozen=True):

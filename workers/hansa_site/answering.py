@@ -1,0 +1,265 @@
+"""What a site answers: from a letter and the site's rows to an outcome. Nothing is stored here.
+
+Our three errors are answers too. Chance is drawn here, from the operating system, and nowhere below.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+import hansa
+from hansa.crypto.keys import digest, verify
+from hansa.errors import NotEnoughSites, ProtocolViolation, Refused
+from hansa.jobs.base import Job, Step, Table, check_step, from_ring, to_ring
+from hansa.jobs.verification import check_follows
+from hansa.mail import boxes
+from hansa.mail.boxes import Desk, Inbox
+from hansa.mail.letters import (
+    AskConsent,
+    End,
+    Open,
+    Payload,
+    Refusal,
+    Reply,
+    Round,
+    Signed,
+    SignPlan,
+    Welcome,
+    apart,
+    sentence,
+)
+from hansa.messages import decode, encode, read_envelope
+from hansa.plan import SIGNED_BY_MEMBER, SIGNED_BY_PROPOSER, Plan, load
+from hansa.protocols.base import Own, SiteState, Spread, Vector
+from hansa.protocols.key_setup import Encapsulating, Invited, Manifest, Offered, Paired, Revealed
+from hansa.protocols.secure_sum import Contribute, Contributed, Lock, LockedSet, Masked, Waiting
+from hansa_site import consent, tables
+from hansa_site.journal import HubSeen, Run, Said
+from hansa_site.settings import Settings
+from hansa_site.vectors import Missing, Vectors
+
+log = logging.getLogger("hansa.site")
+STATES: Any = Invited | Offered | Revealed | Encapsulating | Waiting | Masked | LockedSet
+MAX_STEPS = 200
+MAX_ATTEMPTS = 3  # at one letter, before an error of our own ends the job
+LOADED = 8  # jobs whose rows stay in memory; those of others are read again
+OWN_ERROR = "an error of the site's own; its log says more"
+
+
+class Outcome(Struct, frozen=True):
+    """What working off a letter leads to; stored in one transaction. A violation (`aside`) changes nothing else."""
+
+    letters: tuple[tuple[str, Payload], ...] = ()
+    status: str | None = None  # of the run from now on
+    state: SiteState | None = None
+    erase: bool = False
+    aside: str = ""
+    plan: bytes | None = None  # of a run that begins here
+    attempt: int | None = None
+    contributed: bool = False
+    said: Said | None = None
+    act: str = ""
+    welcome: Welcome | None = None  # the hub is up
+
+
+class Answering:
+    """`draw` gives bytes from the operating system's randomness, `spread` spreads over cores."""
+
+    def __init__(
+        self,
+        reading: Engine,
+        desk: Desk,
+        settings: Settings,
+        home: Path,
+        draw: Callable[[int], bytes],
+        vectors: Vectors,
+        spread: Spread,
+    ) -> None:
+        self._reading, self._desk, self._settings, self._home = reading, desk, settings, home
+        self._draw, self._vectors, self._spread = draw, vectors, spread
+        self._loaded: dict[str, Table] = {}  # rows of running jobs; a restart reads them again
+
+    def answer(self, row: Inbox, data: bytes, run: Run | None, attempts: int) -> Outcome | Missing | None:
+        """Our three errors are answers; a bug of ours is logged whole, tried again, and ends the job the third time."""
+        try:
+            return self._outcome(row, data, run)
+        except ProtocolViolation as violation:
+            reason = sentence(str(violation))
+            return Outcome((("refusal", Refusal(reason)),), aside=reason, act=f"sets a letter aside: {reason}")
+        except (Refused, NotEnoughSites) as error:
+            reason = sentence(str(error))
+            return Outcome(
+                (("refusal", Refusal(reason)),), f"refused: {reason}"[:500], erase=True, act=f"refuses: {reason}"
+            )
+        except Exception:
+            log.exception("run %s: an error of this site's own", row.run)
+            if attempts + 1 < MAX_ATTEMPTS:
+                return None
+            return Outcome((("refusal", Refusal(OWN_ERROR)),), f"refused: {OWN_ERROR}", erase=True, act=OWN_ERROR)
+
+    def _outcome(self, row: Inbox, data: bytes, run: Run | None) -> Outcome | Missing:
+        header, envelope = read_envelope(data)
+        payload = self._desk.open(header, envelope)
+        if isinstance(payload, End):
+            self._loaded.pop(row.run, None)
+            return Outcome(status=f"ended: {payload.status}", erase=True, act=f"ended: {payload.status}")
+        if isinstance(payload, Welcome):
+            return Outcome(welcome=payload, act=payload.apart)
+        return self._asked(row, payload, run)
+
+    def _asked(self, row: Inbox, payload: Payload, run: Run | None) -> Outcome | Missing:
+        if isinstance(payload, SignPlan):
+            return self._sign(row.run, payload)
+        if isinstance(payload, AskConsent):
+            return self._consent(row.run, payload, run)
+        if run is None or run.ended_at is not None:
+            return Outcome(act="a request for a job that this site takes no part in any more")
+        if isinstance(payload, Open):
+            return self._open(run, payload)
+        if isinstance(payload, Round):
+            return self._round(run, payload)
+        raise ProtocolViolation("a letter of a kind that a site never gets")
+
+    def _plan(self, run: str, data: bytes) -> Plan:
+        plan = load(data, self._desk.charter)
+        if plan.run != run:
+            raise ProtocolViolation("the plan is of another run than its letter")
+        return plan
+
+    def _sign(self, run: str, payload: SignPlan) -> Outcome:
+        plan = self._plan(run, payload.plan)
+        consent.may_propose(self._settings.policy, plan, self._desk.name)
+        signature = self._desk.signing.sign(SIGNED_BY_PROPOSER, plan.digest)
+        return Outcome((("plan-signed", Signed(plan.digest, signature)),), act="signs the proposal")
+
+    def _consent(self, name: str, payload: AskConsent, run: Run | None) -> Outcome:
+        plan = self._plan(name, payload.plan)
+        if run is not None:
+            raise ProtocolViolation("consent was asked twice for one run")
+        if self._knows_end(name):
+            return Outcome(act="a question that had ended before it came")
+        self._check_version()
+        proposer = self._desk.charter.member(plan.proposer)
+        verify(proposer.signing, SIGNED_BY_PROPOSER, plan.digest, payload.proposal)
+        schema = tables.schema(self._settings.source(plan.table), self._home)
+        consent.may_take_part(self._settings.policy, plan, self._desk.name, schema)
+        signature = self._desk.signing.sign(SIGNED_BY_MEMBER, plan.digest)
+        letters = (("consent", Signed(plan.digest, signature)),)
+        return Outcome(letters, "consented", plan=payload.plan, act="consents")
+
+    def _knows_end(self, run: str) -> bool:
+        with Session(self._reading) as db:
+            return boxes.holds(db, run, "end")
+
+    def _check_version(self) -> None:
+        with Session(self._reading) as db:
+            seen = db.get(HubSeen, 1)
+        if seen is not None and (reason := apart(hansa.__version__, seen.version)):
+            raise Refused(reason)
+
+    def _open(self, run: Run, payload: Open) -> Outcome:
+        if run.steps:
+            raise ProtocolViolation("setup is asked for again after a contribution")
+        plan, charter = self._plan(run.run, run.plan), self._desk.charter
+        if (said := self._said(run.run, payload.number, payload.message)) is not None:
+            return said
+        manifest = decode(payload.message, Manifest)
+        invited = Invited(
+            self._desk.name,
+            plan.digest,
+            run.attempt,
+            charter.rules.corrupt,
+            plan.minimum_sites,
+            charter.signing_keys(plan.sites),
+            self._draw(32),
+            plan.job().ring,
+        )
+        state, offer = invited.answer(manifest, Own(self._desk.signing))
+        return self._reply(payload.number, payload.message, state, offer, attempt=manifest.attempt + 1)
+
+    def _round(self, run: Run, payload: Round) -> Outcome | Missing:
+        if run.state is None:
+            raise ProtocolViolation("a round was asked before setup")
+        if (said := self._said(run.run, payload.number, payload.message)) is not None:
+            return said
+        state: SiteState = decode(run.state, STATES)
+        request = decode(payload.message, state.accepts)
+        vector = None
+        if isinstance(request, Contribute) and isinstance(state, Waiting):
+            state.check(request)  # before anything is fetched for it: the receipt names no more chunks than are due
+            total = self._vectors.total(run.run, request, payload.beside)
+            if isinstance(total, Missing):
+                return total
+            vector = self._vector(run, state, request, total)
+        if isinstance(request, Lock):
+            survivors = [header.site for header in request.headers]
+            consent.survivors_allowed(self._settings.policy, self._desk.name, survivors)
+        own = Own(self._desk.signing, vector, self._spread)
+        following, reply = state.answer(request, own)  # type: ignore[attr-defined]  # each with its own request
+        if isinstance(following, Paired):
+            following = Waiting(following)
+        beside = None
+        if isinstance(reply, Contributed) and vector is not None:
+            beside = self._vectors.keep(run.run, reply, vector)
+        return self._reply(
+            payload.number, payload.message, following, reply, beside=beside, contributed=vector is not None
+        )
+
+    def _said(self, run: str, number: int, request: bytes) -> Outcome | None:
+        """The answer that this round has had already: the same bytes to the same request, nothing to another."""
+        with Session(self._reading) as db:
+            row = db.get(Said, (run, number))
+            if row is None:
+                return None
+            if row.request != digest("request", request):
+                raise ProtocolViolation("a round that was answered is asked again with another request")
+            return Outcome((("reply", Reply(number, row.reply, row.beside or b"")),))
+
+    def _vector(self, run: Run, state: Waiting, request: Contribute, shown: bytes) -> Vector:
+        """This site's own numbers for the step, from its rows alone."""
+        plan, step = self._plan(run.run, run.plan), decode(request.public, Step)
+        if run.steps >= MAX_STEPS:
+            raise Refused(f"the job asks for more than {MAX_STEPS} totals")
+        job, ring = plan.job(), state.paired.session.ring
+        check_step(step, len(request.cohort), ring)
+        if state.before is not None and request.receipt is not None:
+            last, receipt = decode(state.before.public, Step), request.receipt
+            total = from_ring(last, state.total(request, shown), len(receipt.survivors))
+            check_follows(job, last, total, step)
+        rows = self._rows(run.run, plan, job)
+        return to_ring(step, job.encode(rows, step), state.chance(request), ring)
+
+    def _rows(self, run: str, plan: Plan, job: Job) -> Table:
+        rows = self._loaded.get(run)
+        if rows is None:
+            rows = tables.load(self._settings.source(plan.table), self._home, job.columns())
+            for other in list(self._loaded)[: 1 - LOADED]:
+                self._loaded.pop(other, None)
+            self._loaded[run] = rows
+        return rows
+
+    def _reply(
+        self,
+        number: int,
+        request: bytes,
+        state: SiteState,
+        message: object,
+        attempt: int | None = None,
+        beside: bytes | None = None,
+        contributed: bool = False,
+    ) -> Outcome:
+        content = encode(message)
+        return Outcome(
+            (("reply", Reply(number, content, beside or b"")),),
+            "running",
+            state,
+            attempt=attempt,
+            contributed=contributed,
+            said=Said(number=number, request=digest("request", request), reply=content, beside=beside),
+            act=f"contributes to step {number}" if contributed else "",
+        )
