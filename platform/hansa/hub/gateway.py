@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
+from redis.exceptions import OutOfMemoryError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -127,14 +128,25 @@ class Gateway(threading.Thread):
                 if leftovers:
                     self._work_leftovers()
                     leftovers = False
-                data = self._client.blmove(self._source, self._taken, BLOCK_SECONDS, "RIGHT", "LEFT")
-                if isinstance(data, bytes):
-                    self._keep(data)
+                self._take()
             except (*BROKER_ERRORS, SQLAlchemyError) as error:
                 log.warning("mailbox of %s: %s; trying again", self._site, type(error).__name__)
                 leftovers = True
                 self._back.reset()
                 self._stop_asked.wait(0.5)
+
+    def _take(self) -> None:
+        try:
+            data = self._client.blmove(self._source, self._taken, BLOCK_SECONDS, "RIGHT", "LEFT")
+        except OutOfMemoryError:
+            # A full server moves nothing any more, but reads and removes: else it would stay full for ever.
+            oldest: list[bytes] = self._client.lrange(self._source, -1, -1)  # type: ignore[assignment]
+            if not oldest:
+                raise
+            self._keep(oldest[0], self._source, -1)
+            return
+        if isinstance(data, bytes):
+            self._keep(data)
 
     def _work_leftovers(self) -> None:
         """What a crash left between taking and keeping, oldest first."""
@@ -142,9 +154,9 @@ class Gateway(threading.Thread):
         for data in reversed(rest):
             self._keep(data)
 
-    def _keep(self, data: bytes) -> None:
+    def _keep(self, data: bytes, place: str | None = None, count: int = 1) -> None:
         ack, run = self._door.receive(data, time.time())
-        self._client.lrem(self._taken, 1, data)  # type: ignore[arg-type]  # redis-py's stubs want str
+        self._client.lrem(place or self._taken, count, data)  # type: ignore[arg-type]  # redis-py's stubs want str
         if ack is not None:
             try:
                 self._back.send(ack)
