@@ -15,6 +15,7 @@ from hansa.crypto.prg import CHUNK_BYTES
 from hansa.mail import rules
 from hansa.mail.blobs import LIFE_SECONDS, WINDOW, AtHub, AtSite, Carrier, Folder
 from hansa.mail.post import BROKER_ERRORS
+from hansa.mail.tls import Address
 from hansa.mail.valkey import EmbeddedValkey
 
 RUN, OTHER = "0" * 31 + "a", "0" * 31 + "b"
@@ -209,12 +210,12 @@ def login(broker: EmbeddedValkey, user: str) -> str:
 
 @pytest.fixture
 def site(mailbox: EmbeddedValkey) -> AtSite:
-    return AtSite(login(mailbox, "site-north"), "north")
+    return AtSite(Address(login(mailbox, "site-north")), "north")
 
 
 @pytest.fixture
 def hub(mailbox: EmbeddedValkey) -> AtHub:
-    return AtHub(login(mailbox, "hub"), "north")
+    return AtHub(Address(login(mailbox, "hub")), "north")
 
 
 @pytest.fixture
@@ -264,11 +265,11 @@ def test_a_chunk_goes_one_way_only(site: AtSite, hub: AtHub, admin: "redis.Redis
 def test_a_site_reads_nothing_that_it_sent_and_nothing_of_another(
     mailbox: EmbeddedValkey, admin: "redis.Redis"
 ) -> None:
-    AtSite(login(mailbox, "site-north"), "north").offer([b"chunk"])
+    AtSite(Address(login(mailbox, "site-north")), "north").offer([b"chunk"])
     admin.set(f"s:south:dn:{leaf(b'chunk').hex()}", b"chunk")
     with redis.Redis.from_url(login(mailbox, "site-north")) as raw, pytest.raises(redis.exceptions.NoPermissionError):
         raw.get(f"s:north:up:{leaf(b'chunk').hex()}")
-    stranger = AtSite(login(mailbox, "site-north"), "south")
+    stranger = AtSite(Address(login(mailbox, "site-north")), "south")
     with pytest.raises(redis.exceptions.NoPermissionError):
         stranger.take(leaf(b"chunk"))
     with pytest.raises(redis.exceptions.NoPermissionError):
@@ -356,8 +357,8 @@ def test_a_broker_that_went_away_is_found_again_after_a_reset(tmp_path: Path) ->
     broker = EmbeddedValkey(tmp_path, MAILBOX, "hub", PASSWORDS["hub"])
     with broker:
         ends: tuple[Carrier, ...] = (
-            site := AtSite(login(broker, "site-north"), "north"),
-            hub := AtHub(login(broker, "hub"), "north"),
+            site := AtSite(Address(login(broker, "site-north")), "north"),
+            hub := AtHub(Address(login(broker, "hub")), "north"),
         )
         site.offer([b"up"])
         broker.stop()

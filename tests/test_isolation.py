@@ -22,6 +22,7 @@ from hansa.hub.gateway import Door, Gateway
 from hansa.mail.boxes import Desk, SetAside
 from hansa.mail.database import migrate, open_engine
 from hansa.mail.post import BROKER_ERRORS, ToHub, ToSite
+from hansa.mail.tls import Address
 from tests.end_to_end.consortium import until
 from tests.servers import SERVERS, Server, serve
 
@@ -224,11 +225,11 @@ def test_a_full_mailbox_is_its_own_sites_trouble_only(server: Server, tmp_path: 
     with serve("valkey", tmp_path / "south", "south") as other, server.client("admin") as admin:
         admin.flushall()
         admin.config_set("maxmemory", 24 << 20)
-        fill(ToHub(server.url("site-north"), "north"))
+        fill(ToHub(Address(server.url("site-north")), "north"))
         admin.config_set("maxmemory", 23 << 20)  # well over, so that buffers of connections decide nothing
         with pytest.raises(BROKER_ERRORS):
-            ToSite(server.url("hub"), "north").send(b"letter")
-        ToSite(other.url("hub"), "south").send(b"letter")
+            ToSite(Address(server.url("hub")), "north").send(b"letter")
+        ToSite(Address(other.url("hub")), "south").send(b"letter")
         with other.client("site-south") as neighbour:
             assert neighbour.llen("s:south:tasks") == 1
 
@@ -248,12 +249,12 @@ def test_a_mailbox_that_was_full_is_emptied_and_takes_letters_again(server: Serv
     with server.client("admin") as admin:
         admin.flushall()
         admin.config_set("maxmemory", 24 << 20)
-        way = ToHub(server.url("site-north"), "north")
+        way = ToHub(Address(server.url("site-north")), "north")
         fill(way, (4 << 20, 1 << 19, 1 << 17))
         admin.config_set("maxmemory", 8 << 20)
         with server.client("hub") as hub, pytest.raises(OutOfMemoryError):
             hub.blmove("s:north:hub", "h:proc:north", 1, "RIGHT", "LEFT")
-        gateway = Gateway(door, "north", server.url("hub"), lambda _run: None, stop)
+        gateway = Gateway(door, "north", Address(server.url("hub")), lambda _run: None, stop)
         gateway.start()
         try:
             until("an empty mailbox", lambda: admin.llen("s:north:hub") == 0, gateway.is_alive)

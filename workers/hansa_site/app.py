@@ -36,6 +36,7 @@ STOP_SECONDS = 2.0  # for a thread in the middle of something; what it doesn't f
 def run_site(home: Path) -> None:
     """Runs until SIGTERM or SIGINT. `home` holds site.toml, the charter and the keys."""
     settings = read_settings(home)
+    address = settings.address(home)
     signing, sealing = read_keys(home)
     agreed = charter.load((home / "charter").read_bytes())
     if agreed.member(settings.name) != card(home, settings.name):
@@ -44,13 +45,13 @@ def run_site(home: Path) -> None:
     engine = open_engine(settings.database)
     migrate(engine, "site")
     reading = open_engine(settings.database, reading=True)
-    way = ToHub(settings.mailbox, settings.name)
-    carriage = Carriage(desk, HUB, AtSite(settings.mailbox, settings.name), way.send, secrets.token_bytes)
+    way = ToHub(address, settings.name)
+    carriage = Carriage(desk, HUB, AtSite(address, settings.name), way.send, secrets.token_bytes)
     cores = ThreadPoolExecutor(os.cpu_count(), "cores")
     site = Site(engine, reading, desk, settings, home, secrets.token_bytes, carriage, cores.map)
     site.hello(time.time())
     stop, work, bell = threading.Event(), threading.Event(), threading.Event()
-    app = worker_app(f"hansa-site-{settings.name}", settings.mailbox, site_prefix(settings.name))
+    app = worker_app(f"hansa-site-{settings.name}", address, site_prefix(settings.name))
 
     @app.task(name=LETTER_TASK)
     def letter(argument: object) -> None:

@@ -25,6 +25,7 @@ from hansa.mail.carriage import Carriage
 from hansa.mail.database import migrate, open_engine
 from hansa.mail.post import ADD_TASK, BROKER_ERRORS, HUB_PREFIX, TURN_TASK, Sender, ToSite, run_worker, worker_app
 from hansa.mail.poster import Poster
+from hansa.mail.tls import Address
 
 log = logging.getLogger("hansa.hub")
 TICK_SECONDS = 0.25
@@ -33,8 +34,8 @@ TICK_SECONDS = 0.25
 class Bell:
     """Queues a task in the hub's private broker. A ring that is lost is made up for by the ticker."""
 
-    def __init__(self, url: str, task: str) -> None:
-        self._sender, self._lock = Sender(url, HUB_PREFIX, task), threading.Lock()
+    def __init__(self, address: Address, task: str) -> None:
+        self._sender, self._lock = Sender(address, HUB_PREFIX, task), threading.Lock()
 
     def ring(self, argument: str) -> None:
         with self._lock:
@@ -53,8 +54,9 @@ class Office:
         migrate(self.engine, "hub")
         self.reading = open_engine(self.settings.database, reading=True)
         self.coordinator = Coordinator(self.engine, self.reading, self.desk)
-        self.turns, self.adding = Bell(self.settings.private, TURN_TASK), Bell(self.settings.private, ADD_TASK)
-        self.doors = {site: _door(self.engine, self.desk, site, url) for site, url in self.settings.mailboxes.items()}
+        self.private, self.mailboxes = self.settings.addresses(home)
+        self.turns, self.adding = Bell(self.private, TURN_TASK), Bell(self.private, ADD_TASK)
+        self.doors = {site: _door(self.engine, self.desk, site, at) for site, at in self.mailboxes.items()}
 
     def turn(self, run: str) -> None:
         now = time.time()
@@ -85,7 +87,7 @@ class Office:
             self.doors[site].fetch(run, now)
 
     def app(self, after_turn: Callable[[], None]) -> Celery:
-        app = worker_app("hansa-hub", self.settings.private, HUB_PREFIX)
+        app = worker_app("hansa-hub", self.private, HUB_PREFIX)
 
         @app.task(name=TURN_TASK)
         def turn(run: object) -> None:
@@ -102,19 +104,19 @@ class Office:
         return app
 
 
-def _door(engine: Engine, desk: Desk, site: str, url: str) -> Door:
-    way = ToSite(url, site)
-    return Door(engine, desk, site, Carriage(desk, site, AtHub(url, site), way.send, secrets.token_bytes))
+def _door(engine: Engine, desk: Desk, site: str, address: Address) -> Door:
+    way = ToSite(address, site)
+    return Door(engine, desk, site, Carriage(desk, site, AtHub(address, site), way.send, secrets.token_bytes))
 
 
 def run_hub(home: Path) -> None:
     """Runs until SIGTERM or SIGINT. `home` holds hub.toml, the charter and the keys."""
     office, stop, bell = Office(home), threading.Event(), threading.Event()
     office.coordinator.adopt(time.time())
-    ways = {site: ToSite(url, site) for site, url in office.settings.mailboxes.items()}
+    ways = {site: ToSite(address, site) for site, address in office.mailboxes.items()}
     threads: list[threading.Thread] = [Poster(office.engine, office.reading, ways, bell, stop)]
-    for site, url in office.settings.mailboxes.items():
-        threads.append(Gateway(office.doors[site], site, url, office.turns.ring, stop))
+    for site, address in office.mailboxes.items():
+        threads.append(Gateway(office.doors[site], site, address, office.turns.ring, stop))
     threads.append(threading.Thread(target=_tick, args=(office, bell, stop), daemon=True))
     for thread in threads:
         thread.start()

@@ -25,6 +25,7 @@ from hansa.mail.carriage import Carriage
 from hansa.mail.letters import TO_HUB, Here, Payload, Wanted
 from hansa.mail.post import BROKER_ERRORS, ToSite, raw_client
 from hansa.mail.rules import site_prefix
+from hansa.mail.tls import Address
 from hansa.messages import Digest, Header, RunId, decode
 from hansa.protocols.survivors import Receipt
 
@@ -114,11 +115,13 @@ class Door:
 class Gateway(threading.Thread):
     """Reads the mailbox of `site`. `ring` is told the run of each new letter, and of each vector that is whole."""
 
-    def __init__(self, door: Door, site: str, url: str, ring: Callable[[str], None], stop: threading.Event) -> None:
+    def __init__(
+        self, door: Door, site: str, address: Address, ring: Callable[[str], None], stop: threading.Event
+    ) -> None:
         super().__init__(name=f"gateway-{site}", daemon=True)
         self._door, self._site, self._ring, self._stop_asked = door, site, ring, stop
-        self._client = raw_client(url, BLOCK_SECONDS)
-        self._back = ToSite(url, site)
+        self._client = raw_client(address, BLOCK_SECONDS)
+        self._back = ToSite(address, site)
         self._source, self._taken = f"{site_prefix(site)}hub", f"h:proc:{site}"
 
     def run(self) -> None:

@@ -11,18 +11,27 @@ from hansa.crypto.keys import HYBRID_SEED_BYTES, SEED_BYTES, HybridKey, SigningK
 from hansa.errors import Refused
 from hansa.mail.blobs import Folder
 from hansa.mail.boxes import Desk
+from hansa.mail.tls import Address, Tls, address
 from hansa.messages import HUB
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """`database` is an SQLAlchemy URL; `private` and each of `mailboxes` a Redis URL (unix://, redis://, rediss://)."""
+    """`database` is an SQLAlchemy URL; `private` and each of `mailboxes` a Redis URL (unix://, rediss://, and redis://
+    on this machine). `tls` is for all that begin with rediss://; `address`, where sites find their mailboxes."""
 
     database: str
     private: str
     mailboxes: dict[str, str]
+    tls: Tls | None = None
+    address: str = ""
 
     def __repr__(self) -> str:
         return f"Settings({len(self.mailboxes)} mailboxes)"
+
+    def addresses(self, home: Path) -> tuple[Address, dict[str, Address]]:
+        """Of the private server, and of each site's mailbox."""
+        tls = None if self.tls is None else self.tls.at(home)
+        return address(self.private, tls), {site: address(url, tls) for site, url in self.mailboxes.items()}
 
 
 def read_settings(home: Path) -> Settings:
