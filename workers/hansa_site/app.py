@@ -14,8 +14,6 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from hansa import charter
-from hansa.errors import Refused
 from hansa.mail.blobs import AtSite, Folder
 from hansa.mail.boxes import Desk
 from hansa.mail.carriage import Carriage
@@ -26,7 +24,7 @@ from hansa.mail.rules import site_prefix
 from hansa.messages import HUB
 from hansa_site.settings import read_settings
 from hansa_site.site import Site
-from hansa_site.vault import card, read_keys
+from hansa_site.vault import read_charter, read_keys
 
 log = logging.getLogger("hansa.site")
 IDLE_SECONDS = 0.5
@@ -38,10 +36,7 @@ def run_site(home: Path) -> None:
     settings = read_settings(home)
     address = settings.address(home)
     signing, sealing = read_keys(home)
-    agreed = charter.load((home / "charter").read_bytes())
-    if agreed.member(settings.name) != card(home, settings.name):
-        raise Refused(f"the charter in {home} names other keys for '{settings.name}' than this site holds")
-    desk = Desk(settings.name, agreed, signing, sealing, Folder(home / "chunks"))
+    desk = Desk(settings.name, read_charter(home, settings.name), signing, sealing, Folder(home / "chunks"))
     engine = open_engine(settings.database)
     migrate(engine, "site")
     reading = open_engine(settings.database, reading=True)

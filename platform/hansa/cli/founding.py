@@ -91,6 +91,15 @@ def broker_rules(
         typer.echo(kits.write_rules(home, replace(broker, version=version, place=place)))
 
 
+def renew(home: Home) -> None:
+    """Make new certificates for the hub and its servers, from the same authority; sites keep theirs."""
+    from hansa.hub import kits
+
+    for broker in kits.renew(home, time.time()):
+        typer.echo(f"start the server anew in {kits.folder(home, broker.site)}")
+    typer.echo("and then the hub")
+
+
 @charter.command()
 def draft(
     home: Home,

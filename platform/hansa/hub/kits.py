@@ -114,6 +114,21 @@ def make_kit(home: Path, request: Request, place: Place, now: float, *, again: b
     return seal_kit(kit, request.card, card(home), hub_settings.read_keys(home)[0])
 
 
+def renew(home: Path, now: float) -> list[Broker]:
+    """New certificates for the hub and for every server, from the same authority; gives the servers, to be started
+    anew. What sites hold stays as it is."""
+    above, above_key = _read(home / TLS.authority), _read(home / AUTHORITY_KEY)
+    old, request = _read(home / TLS.certificate), certificates.make_request(_read(home / TLS.key), HUB)
+    new = certificates.sign_client(request, HUB, above, above_key, now)
+    found = brokers(home)
+    for broker in found:
+        where = folder(home, broker.site)
+        peers = _read(where / "peers.pem").replace(old, new)
+        certify(home, broker, _read(where / "clients.pem"), peers, now)
+    write_private(home / TLS.certificate, new)
+    return found
+
+
 def next_place(home: Path, site: str, host: str, hub_host: str, port: int, bind: str) -> Place:
     """Where a site's mailbox goes: where it is, or the first port that no broker of this hub has."""
     if not host and not (host := hub_settings.read_settings(home).address):

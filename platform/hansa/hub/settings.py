@@ -46,7 +46,10 @@ def read_settings(home: Path) -> Settings:
 
 
 def read_charter(home: Path) -> Charter:
-    return load((home / "charter").read_bytes())
+    try:
+        return load((home / "charter").read_bytes())
+    except FileNotFoundError as error:
+        raise Refused(f"{home} holds no charter yet: `hansa hub charter` makes one") from error
 
 
 def make_keys(home: Path, signing_seed: bytes, sealing_seed: bytes) -> None:
@@ -57,7 +60,10 @@ def make_keys(home: Path, signing_seed: bytes, sealing_seed: bytes) -> None:
 
 
 def read_keys(home: Path) -> tuple[SigningKey, HybridKey]:
-    data = (home / "keys").read_bytes()
+    try:
+        data = (home / "keys").read_bytes()
+    except FileNotFoundError as error:
+        raise Refused(f"{home} is not the home of a hub: it holds no keys") from error
     if len(data) != SEED_BYTES + HYBRID_SEED_BYTES:
         raise Refused(f"the keys in {home} are damaged")
     return SigningKey(data[:SEED_BYTES]), HybridKey(data[SEED_BYTES:])
