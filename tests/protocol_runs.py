@@ -24,7 +24,7 @@ from hansa.protocols.key_setup import Delivered, Invited, Manifest, Offers, Pair
 from hansa.protocols.masks import as_bytes, element
 from hansa.protocols.secure_sum import Contribute, Contributed, Lock, Opened, Summed, Unmask, Waiting
 from hansa.protocols.survivors import Receipt, SignedHeader, members
-from hansa.protocols.thresholds import Floors
+from hansa.protocols.thresholds import Floors, tolerated_of
 from tests.real_rows import Chance
 
 PLAN = bytes(range(32))
@@ -171,7 +171,8 @@ class Parties:
             present = {site: key for site, key in self.public.items() if site not in self.gone}
             before = len(self.gone)
             try:
-                ask = key_setup.begin(PLAN, attempt, present, self.corrupt, self.minimum, self.ring)
+                corrupt = tolerated_of(len(self.sites), self.corrupt)
+                ask = key_setup.begin(PLAN, attempt, present, corrupt, self.minimum, self.ring)
                 session: Session = self.run(ask, hooks)
                 return session
             except NotEnoughSites:

@@ -14,7 +14,7 @@ from hansa.protocols import key_setup
 from hansa.protocols.base import Ask, Message
 from hansa.protocols.key_setup import Delivered, Encapsulated, Invited, Manifest, Offer, Offers, Reveal, Reveals
 from hansa.protocols.secure_sum import Waiting
-from hansa.protocols.thresholds import Floors
+from hansa.protocols.thresholds import Floors, tolerated_of
 from tests.protocol_runs import (
     PLAN,
     SETUP,
@@ -198,6 +198,16 @@ def test_floors_that_are_not_the_charters_are_refused(change: dict[str, int]) ->
     parties = Parties(FOUR)
     floors = replace(Floors.of(4, -1, 3), **change)
     refuses(parties, "a", invited(parties, floors=floors), "threshold and floor")
+
+
+def test_a_hub_that_leaves_honest_sites_out_of_setup_lowers_no_share_of_those_that_may_collude() -> None:
+    parties = Parties("abcdefg")
+    roster = tuple("abcde")
+    for share in (-1, 1):  # as if the five were all that the plan names
+        refuses(parties, "a", invited(parties, roster=roster, floors=Floors.of(5, share, 3)), "threshold and floor")
+    of_the_plan = Floors.of(5, tolerated_of(7, -1), 3)
+    assert of_the_plan.corrupt == 2
+    assert parties.deliver("a", invited(parties, roster=roster, floors=of_the_plan))
 
 
 # Offers

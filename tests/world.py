@@ -29,7 +29,7 @@ from hansa.mail import boxes
 from hansa.mail.blobs import Folder
 from hansa.mail.boxes import Desk, Outbox
 from hansa.mail.carriage import Carriage
-from hansa.mail.database import migrate, open_engine
+from hansa.mail.database import Engines, migrate, open_engine
 from hansa.messages import HUB, decode
 from hansa.plan import Question, make
 from hansa.protocols.base import SiteState
@@ -157,9 +157,12 @@ class World:
     def _site(self, name: str) -> Site:
         source = TableSource("numbers", str(self._folder / f"{name}.csv"))
         settings = Settings(name, "unused", "unused", (source,), Policy())
-        engine = self.engines[name]
+        engines = Engines(*[self.engines[name]] * 3)
         carriage = self._carriage(name, HUB)
-        return Site(engine, engine, self.desks[name], settings, self._folder, self._draw, carriage)
+        worker = f"{name}-{self.counts.restarts}"
+        site = Site(engines, self.desks[name], settings, self._folder, self._draw, carriage, worker=worker)
+        site.free_claims(lambda names: [other for other in names if other != worker])
+        return site
 
     def _carriage(self, name: str, peer: str) -> Carriage:
         desk, shelf = self.desks[name], Shelf(self, self._shelves[peer if name == HUB else name])
@@ -278,6 +281,9 @@ class World:
             boxes.posted(db, letters, self.now, self.chance.random())
         for letter in letters:
             self.launch(name, letter.receiver, letter.data)
+        for receiver, acks in self.desks[name].acks(self.now).items():
+            for ack in acks:
+                self.launch(name, receiver, ack)
 
     def launch(self, sender: str, receiver: str, data: bytes) -> None:
         self.counts.letters += 1
@@ -299,13 +305,10 @@ class World:
         if flight.receiver in self.dead:
             return
         if flight.receiver == HUB:
-            ack, run = self.doors[flight.sender].receive(flight.data, self.now)
-            if run is not None:
+            for run in self.doors[flight.sender].receive([flight.data], self.now):
                 self._turn(run)
         else:
-            ack = self.sites[flight.receiver].receive(flight.data, self.now)
-        if ack is not None:
-            self.launch(flight.receiver, flight.sender, ack)
+            self.sites[flight.receiver].receive(flight.data, self.now)
 
 
 if __name__ == "__main__":

@@ -16,4 +16,4 @@ files.py      files that only their user may read, and settings as TOML
 cli/          the command `hansa`, where the program is put together
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -12,6 +12,9 @@ people and for the broker's own framing, never for what is signed.
 
 Because sender and receiver stand in `info`, who steals a ciphertext and signs it as its own gets a letter that
 doesn't open. Suites are constant per version; nothing is negotiated.
+
+A letter carries the version that its kind came with (`mail/letters.py`), so neighbours of one version apart understand
+each other: version 1 came with Hansa 0.1, version 2 with 0.2.
 """
 
 import hashlib
@@ -30,7 +33,7 @@ Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 
 HUB = "hub"
-VERSION = 1
+VERSION = 2  # the newest that we speak, and all before it
 SUITE = 1
 MAX_ENVELOPE = 9 * 2**20  # what a gateway reads at all; the largest size class is 8 MiB
 _SMALLEST, _LARGEST = 2**10, 2**23
@@ -115,8 +118,10 @@ def read_envelope(data: bytes) -> tuple[Header, Envelope]:
         raise ProtocolViolation("a letter is larger than 9 MiB")
     envelope = decode(data, Envelope)
     header = decode(envelope.header, Header)
-    if (header.version, header.suite) != (VERSION, SUITE):
-        raise ProtocolViolation(f"a letter is of version {header.version}, suite {header.suite}; we speak 1, 1")
+    if not 1 <= header.version <= VERSION or header.suite != SUITE:
+        raise ProtocolViolation(
+            f"a letter is of version {header.version}, suite {header.suite}; we speak 1 to {VERSION}, {SUITE}"
+        )
     return header, envelope
 
 

@@ -36,7 +36,7 @@ from hansa.protocols.key_setup import Manifest, Offers, Reveals, Session
 from hansa.protocols.masks import Mask, edge_mask, edge_tag, open_all, self_commitment, self_mask
 from hansa.protocols.secure_sum import Contribute, Shares
 from hansa.protocols.survivors import Receipt, SignedHeader, edges, headers_digest, lock_digest, members, opened_edges
-from hansa.protocols.thresholds import Floors
+from hansa.protocols.thresholds import Floors, tolerated_of
 
 Chunks = Callable[[Digest], bytes]  # a chunk of the evidence by its digest; LookupError if it is not there
 Pick = Callable[[int], Collection[int]]  # of so many chunks of a step, which to recompute
@@ -175,7 +175,8 @@ def _check_setup(setup: Setup, plan: Plan, charter: Charter) -> Session:
         raise ProtocolViolation("the roster is not a sorted part of the plan's sites")
     if manifest.ring != plan.job().ring:
         raise ProtocolViolation("the ring is not that of the plan's kind")
-    if manifest.floors != Floors.of(len(roster), charter.rules.corrupt, plan.minimum_sites):
+    corrupt = tolerated_of(len(plan.sites), charter.rules.corrupt)
+    if manifest.floors != Floors.of(len(roster), corrupt, plan.minimum_sites):
         raise ProtocolViolation("threshold and floor are not those of the charter and the plan")
     offers, reveals, keys = setup.offers.offers, setup.reveals.reveals, charter.signing_keys(roster)
     if not len(roster) == len(offers) == len(reveals):

@@ -20,6 +20,7 @@ from hansa.protocols.key_setup import Invited, Paired, Session
 from hansa.protocols.masks import as_bytes
 from hansa.protocols.secure_sum import Contribute, Contributed, Opened, Summed, Waiting
 from hansa.protocols.survivors import Receipt
+from hansa.protocols.thresholds import tolerated_of
 
 Silence = Callable[[int, SiteId], bool]  # (round, site): whether the site doesn't answer it
 
@@ -66,6 +67,7 @@ class Simulation:
         return Simulated(step, survivors, number, self.moved)
 
     def _setup(self, plan: bytes, corrupt: int, minimum: int, ring: RingBits) -> Session:
+        corrupt = tolerated_of(len(self._public), corrupt)
         for attempt in range(5):
             present = {site: key for site, key in self._public.items() if site not in self._gone}
             for site in present:

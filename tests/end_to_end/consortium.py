@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import hansa
-from hansa.hub import queries
+from hansa.hub import models, queries
 from hansa.hub.actions import Hub
 from hansa.hub.queries import JobDetail
 
@@ -234,7 +234,7 @@ class Consortium:
             if new is None:
                 return False
             run = new.run
-            assert new.status in ("proposed", "consenting", "setup", "running"), f"too late: {new.status} {new.reason}"
+            assert new.status in models.OPEN, f"too late: {new.status} {new.reason}"
             return new.step != "" and int(new.step.split(":")[0].removeprefix("step ")) >= step
 
         until(f"step {step}", begun, lambda: asked.process.poll() is None, asked.complained)

@@ -22,10 +22,11 @@ PRIME = 2**255 - 19
 SHARE = 32
 
 
-def floors(sites: int, large: bool) -> Floors:
+def floors(sites: int, invited: int, large: bool) -> Floors:
+    """Of a roster that is left of those `invited`."""
     if large and sites in ROWS:
         return ROWS[sites]
-    corrupt = (sites - 1) // 3
+    corrupt = (invited - 1) // 3
     threshold = (sites + corrupt) // 2 + 1
     survivors = max(threshold, 3, corrupt + 2)
     return Floors(corrupt, threshold, survivors, sites, sites - 1, survivors - 1)
@@ -74,7 +75,7 @@ class Evidence:
         ]
 
     def floors(self, session: Session) -> Floors:
-        return floors(len(session.roster), self.world.schedule.large)
+        return floors(len(session.roster), len(self.world.names), self.world.schedule.large)
 
     def lonely(self, session: Session, names: Collection[str]) -> list[str]:
         """Those with too few neighbours among `names`."""

@@ -148,7 +148,7 @@ class Judge(SetupRules, SiteRules, TotalRules):
         roster = len(self.world.names) - len(in_setup)
         if self.world.schedule.large:
             return self._enough_in(self.of[Closed][-1])
-        return roster >= 3 and floors(roster, False).survivors <= roster - len(later)
+        return roster >= 3 and floors(roster, len(self.world.names), False).survivors <= roster - len(later)
 
     def _enough_in(self, note: Closed) -> bool:
         """Of a committee and a sparse graph it is of importance who fell silent, and in which round."""

@@ -27,6 +27,7 @@ from hansa.protocols.secure_sum import (
     Opened,
     Waiting,
 )
+from hansa.protocols.thresholds import tolerated_of
 from tests.schedules.boxes import (
     Answered,
     Applied,
@@ -260,7 +261,8 @@ class HubParty(Party):
             raise NotEnoughSites("no site answered in time")
         if store.attempt >= MAX_SETUPS:
             raise NotEnoughSites("the sites did not agree on keys")
-        ask = key_setup.begin(PLAN, store.attempt, {site: self.public[site] for site in sites}, -1, 3)
+        corrupt = tolerated_of(len(self.public), -1)
+        ask = key_setup.begin(PLAN, store.attempt, {site: self.public[site] for site in sites}, corrupt, 3)
         store = replace(store, attempt=store.attempt + 1, status="setup", active=frozenset(sites))
         return self._open(store, ask, now), []
 

@@ -20,7 +20,7 @@ class SetupRules(Evidence):
                 if manifest.attempt <= last:
                     yield f"{site} answered attempt {manifest.attempt} of setup after {last}"
                 last = manifest.attempt
-                if manifest.floors != floors(len(manifest.roster), self.world.schedule.large):
+                if manifest.floors != floors(len(manifest.roster), len(self.world.names), self.world.schedule.large):
                     yield f"{site} takes part under floors that are not the charter's"
                 if (manifest.plan, manifest.ring) != (PLAN, 64):
                     yield f"{site} takes part in another plan"

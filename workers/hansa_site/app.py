@@ -1,7 +1,7 @@
-"""The site's process: a Celery worker that receives, a thread that works off what waits, and the poster.
+"""The site's process: a Celery worker that receives, threads that work off what waits, and the poster.
 
-The Celery task only keeps a letter and acks it; long work is a row in the inbox, so a worker that is killed loses
-nothing and a new one picks it up.
+The Celery task only keeps a letter; long work is a row in the inbox, so a worker that is killed loses nothing and
+another picks it up. As many processes may run over one home as there are cores to use.
 """
 
 import logging
@@ -17,10 +17,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from hansa.mail.blobs import AtSite, Folder
 from hansa.mail.boxes import Desk
 from hansa.mail.carriage import Carriage
-from hansa.mail.database import migrate, open_engine
-from hansa.mail.post import BROKER_ERRORS, LETTER_TASK, ToHub, letter_of, run_worker, worker_app
-from hansa.mail.poster import Poster
+from hansa.mail.database import migrate, open_engines
+from hansa.mail.post import LETTER_TASK, ToHub, letter_of, run_worker, worker_app
+from hansa.mail.poster import Poster, lanes
 from hansa.mail.rules import site_prefix
+from hansa.mail.workers import CLAIM_SECONDS, Worker
 from hansa.messages import HUB
 from hansa_site.settings import read_settings
 from hansa_site.site import Site
@@ -37,13 +38,12 @@ def run_site(home: Path) -> None:
     address = settings.address(home)
     signing, sealing = read_keys(home)
     desk = Desk(settings.name, read_charter(home, settings.name), signing, sealing, Folder(home / "chunks"))
-    engine = open_engine(settings.database)
-    migrate(engine, "site")
-    reading = open_engine(settings.database, reading=True)
+    engines = open_engines(settings.database)
+    migrate(engines.writing, "site")
     way = ToHub(address, settings.name)
     carriage = Carriage(desk, HUB, AtSite(address, settings.name), way.send, secrets.token_bytes)
-    cores = ThreadPoolExecutor(os.cpu_count(), "cores")
-    site = Site(engine, reading, desk, settings, home, secrets.token_bytes, carriage, cores.map)
+    cores, worker = ThreadPoolExecutor(os.cpu_count(), "cores"), Worker(home, secrets.token_bytes(16))
+    site = Site(engines, desk, settings, home, secrets.token_bytes, carriage, cores.map, worker.name)
     site.hello(time.time())
     stop, work, bell = threading.Event(), threading.Event(), threading.Event()
     app = worker_app(f"hansa-site-{settings.name}", address, site_prefix(settings.name))
@@ -54,16 +54,14 @@ def run_site(home: Path) -> None:
         if data is None:
             log.warning("something that is no letter lay in the mailbox")
             return
-        ack = site.receive(data, time.time())
+        site.receive(data, time.time())
         work.set()
-        if ack is not None:
-            try:
-                way.send(ack)
-            except BROKER_ERRORS:
-                way.reset()  # the hub sends its letter again, and is acked then
 
-    worker = threading.Thread(target=_work, args=(site, work, bell, stop), name="work", daemon=True)
-    threads = (worker, Poster(engine, reading, {HUB: way}, bell, stop))
+    threads = [
+        Poster(engines.notes, engines.reading, desk, {HUB: way}, bell, stop, lanes(), worker.leads),
+        threading.Thread(target=_free_claims, args=(site, worker, work, stop), name="claims", daemon=True),
+        threading.Thread(target=_work, args=(site, settings.workers, work, bell, stop), name="work", daemon=True),
+    ]
     for thread in threads:
         thread.start()
     (home / "ready").write_text("ready\n", encoding="utf-8")
@@ -73,18 +71,49 @@ def run_site(home: Path) -> None:
         stop.set()
         work.set()
         (home / "ready").unlink(missing_ok=True)
+        deadline = time.monotonic() + STOP_SECONDS
         for thread in threads:
-            thread.join(STOP_SECONDS)
-        for opened in (engine, reading):
-            opened.dispose()
+            thread.join(max(deadline - time.monotonic(), 0))
+        worker.close()
+        engines.dispose()
 
 
-def _work(site: Site, work: threading.Event, bell: threading.Event, stop: threading.Event) -> None:
+def _free_claims(site: Site, worker: Worker, work: threading.Event, stop: threading.Event) -> None:
+    """Takes over what a process left that was killed; at the start, and now and then."""
     while not stop.is_set():
-        work.clear()
         try:
-            while site.work(time.time()):
-                bell.set()
+            site.free_claims(worker.dead)
         except SQLAlchemyError:
             log.exception("the site's database can't be reached; trying again")
-        work.wait(IDLE_SECONDS)
+        work.set()
+        stop.wait(CLAIM_SECONDS)
+
+
+def _work(site: Site, most: int, work: threading.Event, bell: threading.Event, stop: threading.Event) -> None:
+    """Gives every letter that is ready a thread of its own, `most` at a time: a long job holds up no other."""
+    hands = threading.Semaphore(most)
+
+    def work_off(number: int) -> None:
+        try:
+            site.work_off(number, time.time())
+        except SQLAlchemyError:
+            log.exception("the site's database can't be reached; trying again")
+        finally:
+            hands.release()
+            bell.set()
+            work.set()
+
+    while not stop.is_set():
+        work.clear()
+        number = None
+        if hands.acquire(blocking=False):
+            try:
+                number = site.claim(time.time())
+            except SQLAlchemyError:
+                log.exception("the site's database can't be reached; trying again")
+            if number is None:
+                hands.release()
+        if number is None:
+            work.wait(IDLE_SECONDS)
+        else:
+            threading.Thread(target=work_off, args=(number,), name="letter", daemon=True).start()

@@ -37,6 +37,15 @@ class Said(Base):
     beside: Mapped[bytes | None] = mapped_column(LargeBinary)  # the vector that the reply names, if it is small
 
 
+class HubSeen(Base):
+    """What the hub last said of itself; one row."""
+
+    __tablename__ = "hub_seen"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version: Mapped[str] = mapped_column(String(40))
+    at: Mapped[float] = mapped_column(Float)
+
+
 class Act(Base):
     """A line for the operator: consents, refusals, contributions, ends."""
 

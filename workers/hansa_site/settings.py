@@ -48,6 +48,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     table: tuple[TableSource, ...] = ()
     policy: Policy = Policy()
     tls: Tls | None = None
+    workers: Annotated[int, Meta(ge=1, le=64)] = 4  # letters of different jobs that one process works on at once
 
     def __repr__(self) -> str:
         return f"Settings({self.name})"

@@ -8,12 +8,12 @@ here, from the operating system, and nowhere below.
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 import hansa
@@ -24,6 +24,7 @@ from hansa.jobs.verification import check_follows
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Inbox
 from hansa.mail.carriage import Carriage
+from hansa.mail.database import Engines
 from hansa.mail.letters import (
     BESIDE_BYTES,
     STANDING,
@@ -40,7 +41,10 @@ from hansa.mail.letters import (
     Signed,
     SignPlan,
     Wanted,
+    Welcome,
+    apart,
     sentence,
+    speaks,
 )
 from hansa.messages import HUB, decode, encode, read_envelope
 from hansa.plan import SIGNED_BY_MEMBER, SIGNED_BY_PROPOSER, Plan, load
@@ -49,7 +53,7 @@ from hansa.protocols.key_setup import Encapsulating, Invited, Manifest, Offered,
 from hansa.protocols.masks import as_bytes
 from hansa.protocols.secure_sum import Contribute, Contributed, Lock, LockedSet, Masked, Waiting
 from hansa_site import consent, tables
-from hansa_site.journal import Act, Run, Said
+from hansa_site.journal import Act, HubSeen, Run, Said
 from hansa_site.settings import Settings
 
 log = logging.getLogger("hansa.site")
@@ -57,6 +61,7 @@ STATES: Any = Invited | Offered | Revealed | Encapsulating | Waiting | Masked | 
 MAX_STEPS = 200
 FETCH_SECONDS = 2.0  # after which chunks that did not come are wanted again
 MAX_ATTEMPTS = 3  # at one letter, before an error of our own ends the job
+TWICE = "the hub sent two letters under one number: equivocation"
 OWN_ERROR = "an error of the site's own; its log says more"
 
 
@@ -73,6 +78,7 @@ class Outcome(Struct, frozen=True):
     contributed: bool = False
     said: Said | None = None
     act: str = ""
+    welcome: Welcome | None = None  # the hub is up
 
 
 class Missing(Struct, frozen=True):
@@ -87,16 +93,19 @@ class Site:
 
     def __init__(
         self,
-        engine: Engine,
-        reading: Engine,
+        engines: Engines,
         desk: Desk,
         settings: Settings,
         home: Path,
         draw: Callable[[int], bytes],
         carriage: Carriage,
         spread: Spread = map,
+        worker: str = "alone",
     ) -> None:
-        self._engine, self._reading, self._desk = engine, reading, desk
+        self._engine, self._reading, self._notes = engines
+        self._desk, self._worker = desk, worker
+        self._turn = threading.Lock()
+        self._at: set[int] = set()  # letters that a thread of this process works on
         self._settings, self._home, self._draw = settings, home, draw
         self._carriage, self._spread = carriage, spread
         self._later: dict[int, float] = {}  # letters that wait for chunks: when to ask for these again
@@ -118,25 +127,35 @@ class Site:
         with Session(self._engine) as db, db.begin():
             self._desk.write(db, HUB, STANDING, "hello", payload, now)
 
-    def receive(self, data: bytes, now: float) -> bytes | None:
+    def receive(self, data: bytes, now: float) -> None:
+        """Keeps a letter; its ack is owed once that is committed."""
         try:
             header, envelope = self._desk.read(data, TO_SITE)
             if header.sender != HUB:
                 raise ProtocolViolation("a letter comes from somebody else than the hub")
             if header.kind in ("wanted", "here"):
                 self._chunks(header.run, self._desk.open(header, envelope))
-                return None
+                return
             with Session(self._engine) as db, db.begin():
-                if header.kind == "ack":
+                if header.kind in ("ack", "acks"):
                     self._desk.acked(db, header, self._desk.open(header, envelope), now)
-                    return None
-                boxes.take(db, header, data, now)
-            return self._desk.ack(header, data)
+                    return
+                if (taken := boxes.take(db, header, data, now)) == "other":
+                    self._freeze(db, header.run, data, now)
+            if taken != "other":
+                self._desk.owe(header, data, now)
         except ProtocolViolation as violation:
             log.warning("a letter is set aside: %s", violation)
             with Session(self._engine) as db, db.begin():
                 boxes.set_aside(db, HUB, str(violation), data, now)
-            return None
+
+    def _freeze(self, db: Session, name: str, data: bytes, now: float) -> None:
+        """The hub sent two letters under one number: both are kept as evidence, and the run ends here."""
+        boxes.set_aside(db, HUB, TWICE, data, now, whole=True)
+        run = db.get(Run, name)
+        if run is not None and run.ended_at is None:
+            refusal = ("refusal", Refusal(TWICE))
+            self._store(db, name, Outcome((refusal,), f"refused: {TWICE}", erase=True, act=TWICE), now)
 
     def _chunks(self, run: str, payload: Payload) -> None:
         """The hub wants chunks of ours, or those that we wanted are there."""
@@ -145,7 +164,8 @@ class Site:
         if isinstance(payload, Wanted):
             self._carriage.offer(run, payload.digests)
         elif isinstance(payload, Here) and self._carriage.take(run, payload, self._wanted.get(run, set())):
-            self._later = {}  # another dict, never this one cleared: `work` reads it in a thread of its own
+            with self._turn:
+                self._later = dict.fromkeys(self._later, 0.0)  # they may be whole now
 
     def _takes_part(self, run: str) -> bool:
         with Session(self._reading) as db:
@@ -154,32 +174,69 @@ class Site:
 
     def work(self, now: float) -> bool:
         """Works off the next letter; False if none waits."""
-        self._later = {number: at for number, at in self._later.items() if now < at <= now + FETCH_SECONDS}
+        number = self.claim(now)
+        if number is not None:
+            self.work_off(number, now)
+        return number is not None
+
+    def claim(self, now: float) -> int | None:
+        """A letter of ours whose chunks may have come, else the next one that nobody has claimed; ours from now on."""
+        with self._turn:
+            due = [number for number, at in self._later.items() if not now < at <= now + FETCH_SECONDS]
+            number = due[0] if due else None
+            if number is not None:
+                del self._later[number]
+            else:
+                with Session(self._notes) as db, db.begin():
+                    number = boxes.claim(db, self._worker)
+            if number is not None:
+                self._at.add(number)
+            return number
+
+    def work_off(self, number: int, now: float) -> None:
+        """Works off a letter that was claimed. Any number of threads and processes may, each at a letter of its own;
+        what one finds counts only if nobody was done with the letter, or with the job, meanwhile."""
+        try:
+            self._work_off(number, now)
+        finally:
+            with self._turn:
+                self._at.discard(number)
+
+    def free_claims(self, dead: Callable[[list[str]], list[str]]) -> None:
+        """Letters wait again whose worker is `dead`, and those that a thread of ours left in the middle."""
+        with self._turn, Session(self._notes) as db, db.begin():
+            claims = boxes.claims(db)
+            gone = set(dead([worker for _, worker in claims]))
+            ours = {number for number, worker in claims if worker == self._worker} - self._at - self._later.keys()
+            if letters := ours | {number for number, worker in claims if worker in gone}:
+                boxes.free(db, letters)
+
+    def _work_off(self, number: int, now: float) -> None:
         with Session(self._reading) as db:
-            row = boxes.ready(db, but=self._later)
-            if row is None:
-                return False
-            number, data, attempts = row.id, row.data, row.attempts
+            row = db.get_one(Inbox, number)
             run = db.get(Run, row.run)
-            if run is not None:
-                db.expunge(run)
-            db.expunge(row)
-        outcome = self._guarded(row, data, run, attempts)
+            db.expunge_all()
+        outcome = self._guarded(row, row.data, run, row.attempts)
         if isinstance(outcome, Missing):
             self._later[number] = now + FETCH_SECONDS
             self._wanted[outcome.run] = set(outcome.digests)
             self._carriage.want(outcome.run, outcome.digests)
-            return True
+            return
         with Session(self._engine) as db, db.begin():
-            waiting = db.get_one(Inbox, number)
+            waiting = db.get_one(Inbox, number, with_for_update=True)
+            if waiting.done_at is not None:
+                return
             if outcome is None:
-                waiting.attempts += 1
-            else:
-                self._store(db, waiting.run, outcome, now)
-                if outcome.aside:
-                    boxes.set_aside(db, HUB, outcome.aside, data, now)
-                waiting.done_at = now
-        return True
+                waiting.attempts, waiting.claimed_by = waiting.attempts + 1, None
+                return
+            waiting.done_at = now
+            if run is not None and run.ended_at is None and db.get_one(Run, run.run).ended_at is not None:
+                return  # the run has ended while we were at it
+            self._store(db, waiting.run, outcome, now)
+            if outcome.aside:
+                boxes.set_aside(db, HUB, outcome.aside, row.data, now)
+            if waiting.kind == "end":  # what else the hub has asked in this run is moot
+                boxes.done_with(db, waiting.run, now)
 
     def _guarded(self, row: Inbox, data: bytes, run: Run | None, attempts: int) -> Outcome | Missing | None:
         """Our three errors are answers; a bug of ours is logged whole, tried again, and ends the job the third time."""
@@ -207,6 +264,11 @@ class Site:
             self._wanted.pop(row.run, None)
             self._desk.folder.erase(row.run)
             return Outcome(status=f"ended: {payload.status}", erase=True, act=f"ended: {payload.status}")
+        if isinstance(payload, Welcome):
+            return Outcome(welcome=payload, act=payload.apart)
+        return self._asked(row, payload, run)
+
+    def _asked(self, row: Inbox, payload: Payload, run: Run | None) -> Outcome | Missing:
         if isinstance(payload, SignPlan):
             return self._sign(row.run, payload)
         if isinstance(payload, AskConsent):
@@ -235,6 +297,9 @@ class Site:
         plan = self._plan(name, payload.plan)
         if run is not None:
             raise ProtocolViolation("consent was asked twice for one run")
+        if self._knows_end(name):
+            return Outcome(act="a question that had ended before it came")
+        self._check_version()
         proposer = self._desk.charter.member(plan.proposer)
         verify(proposer.signing, SIGNED_BY_PROPOSER, plan.digest, payload.proposal)
         schema = tables.schema(self._settings.source(plan.table), self._home)
@@ -242,6 +307,16 @@ class Site:
         signature = self._desk.signing.sign(SIGNED_BY_MEMBER, plan.digest)
         letters = (("consent", Signed(plan.digest, signature)),)
         return Outcome(letters, "consented", plan=payload.plan, act="consents")
+
+    def _knows_end(self, run: str) -> bool:
+        with Session(self._reading) as db:
+            return boxes.holds(db, run, "end")
+
+    def _check_version(self) -> None:
+        with Session(self._reading) as db:
+            seen = db.get(HubSeen, 1)
+        if seen is not None and (reason := apart(hansa.__version__, seen.version)):
+            raise Refused(reason)
 
     def _open(self, run: Run, payload: Open) -> Outcome:
         if run.steps:
@@ -358,6 +433,13 @@ class Site:
             act=f"contributes to step {number}" if contributed else "",
         )
 
+    def _welcomed(self, db: Session, welcome: Welcome, now: float) -> None:
+        self._desk.hear(HUB, speaks(welcome.version))
+        row = db.get(HubSeen, 1) or HubSeen(id=1)
+        row.version, row.at = welcome.version, now
+        db.add(row)
+        boxes.hurry(db, HUB, now)
+
     def _store(self, db: Session, name: str, outcome: Outcome, now: float) -> None:
         if outcome.plan is not None:
             db.add(Run(run=name, plan=outcome.plan, status="", attempt=0, steps=0, started_at=now, bytes_sent=0))
@@ -370,6 +452,8 @@ class Site:
             sent = self._desk.write(db, HUB, name, kind, payload, now)
             if run is not None:
                 run.bytes_sent += sent
+        if outcome.welcome is not None:
+            self._welcomed(db, outcome.welcome, now)
         if outcome.act:
             db.add(Act(at=now, run=name, text=outcome.act))
         if run is None:

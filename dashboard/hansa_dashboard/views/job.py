@@ -149,7 +149,7 @@ def _learned(hub: Hub, detail: JobDetail) -> None:
     if not steps:
         st.write("No total was opened: nobody learned anything but who was asked what, and who answered.")
         return
-    st.markdown(hub_learns(_corrupt(hub, detail, len(took_part))))
+    st.markdown(hub_learns(_corrupt(hub, detail)))
     if detail.view.kind in KINDS:
         st.markdown(f"- Beyond the answer, the totals tell **{plain(KINDS[detail.view.kind].learns)}**.")
     st.markdown(f"- The totals asked for: {plain(listed(steps))}.")
@@ -158,10 +158,10 @@ def _learned(hub: Hub, detail: JobDetail) -> None:
         st.markdown(f"- The answer holds the numbers of {plain(listed(took_part))}.")
 
 
-def _corrupt(hub: Hub, detail: JobDetail, fewest: int) -> int:
-    """How many sites may collude with the hub: it depends on how many agreed on keys."""
+def _corrupt(hub: Hub, detail: JobDetail) -> int:
+    """How many sites may collude with the hub, of those that the plan names."""
     try:
-        return queries.floors(hub, detail.agreed or fewest, detail.minimum_sites).corrupt
+        return queries.floors(hub, len(detail.sites), detail.minimum_sites).corrupt
     except (Refused, NotEnoughSites):
         return 0
 

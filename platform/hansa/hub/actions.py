@@ -4,9 +4,10 @@ import secrets
 import time
 from pathlib import Path
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
+import hansa
 from hansa.errors import Refused
 from hansa.hub import models, people, rounds
 from hansa.hub import settings as hub_settings
@@ -15,9 +16,11 @@ from hansa.hub.records import record, tell
 from hansa.jobs.base import Schema
 from hansa.mail.boxes import Desk
 from hansa.mail.database import open_engine
-from hansa.mail.letters import SignPlan
+from hansa.mail.letters import SignPlan, apart
 from hansa.messages import decode, encode
 from hansa.plan import Plan, Question, load, make
+
+MOST_OPEN = 5_000
 
 
 class Hub:
@@ -41,20 +44,25 @@ def propose(hub: Hub, person: str, question: Question) -> str:
             raise Refused(f"no person '{person}' is known at this hub")
         if question.proposer not in ("", row.member):
             raise Refused(f"'{person}' asks in the name of '{row.member}', not of '{question.proposer}'")
+        if (db.scalar(select(func.count()).select_from(Job).where(Job.status.in_(models.OPEN))) or 0) >= MOST_OPEN:
+            raise Refused(f"{MOST_OPEN} jobs are open at this hub: ask again when some have ended")
         plan = make(question, hub.desk.charter, run, row.member, _schemas(db, question.table))
         store_proposal(db, hub.desk, plan, person, now)
     return run
 
 
 def _schemas(db: Session, table: str) -> dict[str, Schema]:
-    """Of every member that has the table, as its site last declared it."""
+    """Of every member that has the table, as its site last declared it, and whose site is of a version like ours."""
     rows = db.scalars(select(Member)).all()
-    declared = {row.site: decode(row.tables, tuple[Schema, ...]) for row in rows}
+    together = [row for row in rows if not apart(hansa.__version__, row.version)]
+    declared = {row.site: decode(row.tables, tuple[Schema, ...]) for row in together}
     return {site: schema for site, found in declared.items() for schema in found if schema.table == table}
 
 
 def store_proposal(db: Session, desk: Desk, plan: Plan, person: str, now: float) -> None:
     """The job, its participants, and the letter that asks the proposer's site to sign: one transaction."""
+    record(db, now, "proposal asked", plan.proposer, plan.run, {"plan": plan.digest.hex(), "kind": plan.kind})
+    last = db.scalar(select(func.max(Job.place)))  # nobody else is here: the log has one writer at a time
     job = Job(
         run=plan.run,
         plan=encode(plan),
@@ -62,6 +70,8 @@ def store_proposal(db: Session, desk: Desk, plan: Plan, person: str, now: float)
         status="proposed",
         reason="",
         created_at=now,
+        place=0 if last is None else last + 1,
+        table_name=plan.table,
         attempt=0,
         agreed=0,
         step=0,
@@ -88,7 +98,6 @@ def store_proposal(db: Session, desk: Desk, plan: Plan, person: str, now: float)
         )
     db.flush()
     desk.write(db, plan.proposer, plan.run, "sign-plan", SignPlan(job.plan), now)
-    record(db, now, "proposal asked", plan.proposer, plan.run, {"plan": plan.digest.hex(), "kind": plan.kind})
     tell(db, now, plan.run, f"proposed; {plan.proposer} is asked to sign it")
 
 

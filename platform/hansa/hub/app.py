@@ -22,13 +22,15 @@ from hansa.hub.gateway import Door, Gateway
 from hansa.mail.blobs import AtHub
 from hansa.mail.boxes import Desk
 from hansa.mail.carriage import Carriage
-from hansa.mail.database import migrate, open_engine
+from hansa.mail.database import migrate, open_engines
 from hansa.mail.post import ADD_TASK, BROKER_ERRORS, HUB_PREFIX, TURN_TASK, Sender, ToSite, run_worker, worker_app
-from hansa.mail.poster import Poster
+from hansa.mail.poster import Poster, lanes
 from hansa.mail.tls import Address
+from hansa.mail.workers import Worker
 
 log = logging.getLogger("hansa.hub")
 TICK_SECONDS = 0.25
+STAND_BY_SECONDS = 0.5
 
 
 class Bell:
@@ -50,13 +52,12 @@ class Office:
 
     def __init__(self, home: Path) -> None:
         self.settings, self.desk = hub_settings.read_settings(home), hub_settings.open_desk(home)
-        self.engine = open_engine(self.settings.database)
-        migrate(self.engine, "hub")
-        self.reading = open_engine(self.settings.database, reading=True)
-        self.coordinator = Coordinator(self.engine, self.reading, self.desk)
+        self.engines = open_engines(self.settings.database)
+        migrate(self.engines.writing, "hub")
+        self.coordinator = Coordinator(self.engines.writing, self.engines.reading, self.desk)
         self.private, self.mailboxes = self.settings.addresses(home)
         self.turns, self.adding = Bell(self.private, TURN_TASK), Bell(self.private, ADD_TASK)
-        self.doors = {site: _door(self.engine, self.desk, site, at) for site, at in self.mailboxes.items()}
+        self.doors = {site: _door(self.engines.writing, self.desk, site, at) for site, at in self.mailboxes.items()}
 
     def turn(self, run: str) -> None:
         now = time.time()
@@ -111,10 +112,13 @@ def _door(engine: Engine, desk: Desk, site: str, address: Address) -> Door:
 
 def run_hub(home: Path) -> None:
     """Runs until SIGTERM or SIGINT. `home` holds hub.toml, the charter and the keys."""
+    worker = Worker(home, secrets.token_bytes(16))
+    _wait_for_turn(worker)
     office, stop, bell = Office(home), threading.Event(), threading.Event()
     office.coordinator.adopt(time.time())
     ways = {site: ToSite(address, site) for site, address in office.mailboxes.items()}
-    threads: list[threading.Thread] = [Poster(office.engine, office.reading, ways, bell, stop)]
+    poster = Poster(office.engines.notes, office.engines.reading, office.desk, ways, bell, stop, lanes())
+    threads: list[threading.Thread] = [poster]
     for site, address in office.mailboxes.items():
         threads.append(Gateway(office.doors[site], site, address, office.turns.ring, stop))
     threads.append(threading.Thread(target=_tick, args=(office, bell, stop), daemon=True))
@@ -126,11 +130,24 @@ def run_hub(home: Path) -> None:
     finally:
         stop.set()
         (home / "ready").unlink(missing_ok=True)
+        worker.close()
+
+
+def _wait_for_turn(worker: Worker) -> None:
+    """A mailbox is read, a letter posted and a deadline kept by one process; a second one stands by for its end."""
+    if not worker.leads():
+        log.warning("another hub runs on this home; this one stands by")
+    while not worker.leads():
+        time.sleep(STAND_BY_SECONDS)
 
 
 def run_worker_of_hub(home: Path) -> None:
     """A further worker beside `run_hub`, on the same home; until SIGTERM or SIGINT. What it writes is posted there."""
-    run_worker(Office(home).app(lambda: None))
+    worker = Worker(home, secrets.token_bytes(16))
+    try:
+        run_worker(Office(home).app(lambda: None))
+    finally:
+        worker.close()
 
 
 def _tick(office: Office, bell: threading.Event, stop: threading.Event) -> None:

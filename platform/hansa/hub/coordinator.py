@@ -1,6 +1,7 @@
 """Carries jobs from letter to letter. One public method, one transaction; posting happens after the commit.
 
     turn   works off the letters of one run that wait in the inbox, then closes its round if nobody is missing
+    admit  asks for the consents to jobs whose turn has come (`line.py`)
     tick   closes the rounds whose deadline has passed
     add_up makes some chunks of a large total; any number of workers may
     adopt  notes the charter in the log, once
@@ -15,14 +16,27 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
+import hansa
 from hansa.crypto.keys import verify
 from hansa.errors import NotEnoughSites, ProtocolViolation, Refused
-from hansa.hub import models, rounds
+from hansa.hub import line, models, rounds
 from hansa.hub.models import Job, Member, Participant, TotalChunk
 from hansa.hub.records import record, tell
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Inbox
-from hansa.mail.letters import AskConsent, Hello, Payload, Refusal, Reply, Signed
+from hansa.mail.letters import (
+    SINCE,
+    STANDING,
+    AskConsent,
+    Hello,
+    Payload,
+    Refusal,
+    Reply,
+    Signed,
+    Welcome,
+    apart,
+    speaks,
+)
 from hansa.messages import RunId, decode, encode, read_envelope
 from hansa.plan import SIGNED_BY_MEMBER, SIGNED_BY_PROPOSER, Plan, load
 from hansa.protocols.secure_sum import Opened
@@ -42,6 +56,8 @@ class Coordinator:
             if db.scalar(select(models.AuditEntry).limit(1)) is None:
                 charter = self._desk.charter
                 record(db, now, "charter adopted", details={"charter": charter.digest.hex()})
+            for member in db.scalars(select(Member).order_by(Member.site)):
+                self._welcome(db, member, now)
             again = now + self._desk.charter.rules.round_seconds
             db.execute(update(Job).where(Job.status.in_(models.OPEN), Job.deadline < again).values(deadline=again))
 
@@ -50,6 +66,20 @@ class Coordinator:
         last that a round waited for. A crash between the two transactions is made up for at the next turn."""
         self._work_off(run, now)
         self._guarded(run, now, lambda db, job: rounds.close_if_complete(db, self._desk, job, now))
+        with Session(self._reading) as db:
+            job = db.get(Job, run)
+            table = job.table_name if job is not None and (job.status == "waiting" or job.ended_at is not None) else ""
+        if table:
+            self.admit(now, table)
+
+    def admit(self, now: float, table: str = "") -> None:
+        """All jobs whose turn has come, or those over `table`; each in a transaction of its own."""
+        with Session(self._reading) as db:
+            if db.scalar(select(Job.run).where(Job.status == "waiting").limit(1)) is None:
+                return
+            runs = line.admitted(line.in_line(db, table), now)
+        for run in runs:
+            self._guarded(run, now, lambda db, job: self._ask_consents(db, job, now))
 
     def fetching(self) -> list[tuple[RunId, str]]:
         """The (run, site) of each reply whose vector is not all here yet."""
@@ -104,6 +134,7 @@ class Coordinator:
             ).all()
         for run in late:
             self._guarded(run, now, lambda db, job: rounds.close_at_deadline(db, self._desk, job, now))
+        self.admit(now)
         return list(waiting), list(late)
 
     def _mend_deadlines(self, now: float) -> None:
@@ -209,19 +240,36 @@ class Coordinator:
             db.add(row)
         row.version, row.tables, row.seen_at = hello.version, tables, now
         record(db, now, "site seen", site, details={"version": hello.version, "tables": str(len(hello.tables))})
+        boxes.hurry(db, site, now)
+        self._welcome(db, row, now)
+
+    def _welcome(self, db: Session, member: Member, now: float) -> None:
+        """Tells a site that the hub is up, and of what version, if it knows such a letter."""
+        if speaks(member.version) >= SINCE["welcome"] and member.site in {one.id for one in self._desk.charter.members}:
+            self._desk.hear(member.site, speaks(member.version))
+            reason = apart(hansa.__version__, member.version)
+            self._desk.write(db, member.site, STANDING, "welcome", Welcome(hansa.__version__, reason), now)
 
     def _plan_signed(self, db: Session, job: Job, plan: Plan, sender: str, payload: Signed, now: float) -> None:
         if job.status != "proposed" or sender != plan.proposer or payload.plan != plan.digest:
             raise ProtocolViolation("a signature for a proposal was not due")
         verify(self._desk.charter.member(sender).signing, SIGNED_BY_PROPOSER, plan.digest, payload.signature)
-        job.proposal, job.status = payload.signature, "consenting"
-        job.deadline = now + self._desk.charter.rules.round_seconds
+        job.proposal, job.status, job.deadline = payload.signature, "waiting", None
         record(db, now, "proposal signed", sender, job.run, {"plan": plan.digest.hex()})
+        tell(db, now, job.run, "signed the plan", sender)
+
+    def _ask_consents(self, db: Session, job: Job, now: float) -> None:
+        """Its turn has come."""
+        if job.status != "waiting" or job.proposal is None:
+            return
+        plan = load(job.plan, self._desk.charter)
+        job.status, job.turn_at = "consenting", now
+        job.deadline = now + self._desk.charter.rules.round_seconds
         for part in rounds.participants(db, job):
             part.asked, part.stage = True, "asked for consent"
-            rounds.send(db, self._desk, part, "ask-consent", AskConsent(job.plan, payload.signature), now)
+            rounds.send(db, self._desk, part, "ask-consent", AskConsent(job.plan, job.proposal), now)
         record(db, now, "consent asked", run=job.run, details={"sites": ", ".join(plan.sites)})
-        tell(db, now, job.run, f"{sender} signed the plan; consent was asked of {len(plan.sites)} sites")
+        tell(db, now, job.run, f"consent was asked of {len(plan.sites)} sites")
 
     def _consent(self, db: Session, job: Job, plan: Plan, part: Participant, payload: Signed, now: float) -> None:
         if payload.plan != plan.digest or part.consent is not None:

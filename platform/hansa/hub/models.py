@@ -2,14 +2,14 @@
 
 A job's life, in `Job.status`:
 
-    proposed ──signed by its member──► consenting ──enough consents──► setup ──► running ──► done
-        └──────────────┴───────────────────────┴──────────────┴────► refused · not enough sites · cancelled · failed
+    proposed ──signed by its member──► waiting ──its turn──► consenting ──enough consents──► setup ──► running ──► done
+        └────────────┴────────────────────┴──────────────┴──────────┴─► refused · not enough sites · cancelled · failed
 """
 
 from sqlalchemy import BigInteger, Float, ForeignKey, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-OPEN = ("proposed", "consenting", "setup", "running")
+OPEN = ("proposed", "waiting", "consenting", "setup", "running")
 DONE = "done"
 REFUSED = "refused"
 NOT_ENOUGH = "not enough sites"
@@ -59,6 +59,9 @@ class Job(Base):
     status: Mapped[str] = mapped_column(String(20), index=True)
     reason: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[float] = mapped_column(Float, index=True)
+    place: Mapped[int] = mapped_column(index=True)  # in the order of proposals
+    table_name: Mapped[str] = mapped_column(String(64))  # the plan's
+    turn_at: Mapped[float | None] = mapped_column(Float)  # when it came to its turn (`line.py`)
     ended_at: Mapped[float | None] = mapped_column(Float)
     attempt: Mapped[int]  # of setup
     agreed: Mapped[int]  # how many sites agreed on keys; 0 before they did

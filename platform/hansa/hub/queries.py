@@ -66,7 +66,6 @@ class JobDetail(Struct, frozen=True):
     protection: str
     minimum_sites: int
     deadline: float | None  # of the open round, seconds since 1970; a hub that runs closes it soon after
-    agreed: int  # how many sites agreed on keys: what may collude depends on it; 0 before they did
     parameters: dict[str, Any]
     sites: tuple[SiteProgress, ...]
     timeline: tuple[TimelineEntry, ...]
@@ -141,7 +140,6 @@ def job(hub: Hub, run: str) -> JobDetail | None:
             plan.protection,
             plan.minimum_sites,
             row.deadline,
-            row.agreed,
             msgspec.json.decode(plan.parameters, type=dict[str, Any]),
             tuple(_progress(part) for part in parts),
             tuple(TimelineEntry(event.at, event.site, event.text) for event in events),

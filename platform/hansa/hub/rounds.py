@@ -43,6 +43,7 @@ from hansa.protocols.secure_sum import (
     Summed,
 )
 from hansa.protocols.survivors import Receipt, with_neighbours
+from hansa.protocols.thresholds import tolerated_of
 
 SETUP = (AwaitOffers, AwaitReveals, AwaitEncapsulated, AwaitReady)
 STATES: Any = (
@@ -140,8 +141,9 @@ def _open_setup(db: Db, desk: Desk, job: Job, parts: Sequence[Participant], now:
     if job.attempt >= MAX_SETUPS:
         raise NotEnoughSites(f"the sites did not agree on keys in {MAX_SETUPS} attempts")
     keys = desk.charter.signing_keys(tuple(part.site for part in parts))
+    corrupt = tolerated_of(len(plan.sites), rules.corrupt)
     try:
-        ask = key_setup.begin(plan.digest, job.attempt, keys, rules.corrupt, plan.minimum_sites, plan.job().ring)
+        ask = key_setup.begin(plan.digest, job.attempt, keys, corrupt, plan.minimum_sites, plan.job().ring)
     except NotEnoughSites as error:
         raise NotEnoughSites(f"{error}; {'; '.join(refusals)}" if refusals else str(error)) from error
     job.attempt, job.status = job.attempt + 1, "setup"

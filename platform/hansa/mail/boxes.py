@@ -3,12 +3,15 @@
 The transaction that changes state writes the letter too (`write`). The poster sends what is due and sends again until
 the receiver's ack closes it; the bytes never change. The receiver keeps a letter by its unique (sender, run,
 sequence) (`take`): the same bytes again are only acked again, other bytes are equivocation. Letters of one sender and
-run are worked off in the order of their sequence (`ready`).
+run are worked off in the order of their sequence (`ready`), but for `end`, which goes before all that it makes moot.
+
+Several workers may share an inbox: each claims a letter before it works on it (`claim`). A claim is worth no more than
+the process that holds it (`mail/workers.py`), and the transaction that stores the effect looks at `done_at` again.
 """
 
 import hashlib
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -29,11 +32,11 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_col
 from hansa.charter import Charter
 from hansa.crypto.keys import HybridKey, SigningKey
 from hansa.errors import ProtocolViolation, Refused
+from hansa.mail.acks import Owed
 from hansa.mail.blobs import Folder
-from hansa.mail.letters import PAYLOADS, Ack, Payload
+from hansa.mail.letters import PAYLOADS, SINCE, STANDING, Ack, Acked, Acks, Payload
 from hansa.messages import (
     SUITE,
-    VERSION,
     Envelope,
     Header,
     check_sender,
@@ -44,7 +47,9 @@ from hansa.messages import (
     seal_letter,
 )
 
-FIRST_RETRY, LONGEST_RETRY = 2.0, 60.0  # seconds
+FIRST_RETRY, LONGEST_RETRY = 2.0, 15.0  # seconds between two attempts at a letter whose receiver may be about to come
+SILENT_ATTEMPTS, SILENT_RETRY = 20, 300.0  # after so many, some five minutes, it is away for longer
+WAIT_SECONDS = 1.0  # for a mailbox that could not be reached, or is full
 
 
 class Base(DeclarativeBase):
@@ -84,6 +89,7 @@ class Inbox(Base):
     received_at: Mapped[float]
     attempts: Mapped[int]
     done_at: Mapped[float | None]
+    claimed_by: Mapped[str | None] = mapped_column(String(32))  # the worker that is at it
 
 
 class SetAside(Base):
@@ -102,6 +108,8 @@ class Desk:
 
     def __init__(self, name: str, charter: Charter, signing: SigningKey, sealing: HybridKey, folder: Folder) -> None:
         self.name, self.charter, self.signing, self.sealing, self.folder = name, charter, signing, sealing, folder
+        self.owed = Owed()
+        self._heard: dict[str, int] = {}  # by peer, the newest version of letters that it was heard to speak
 
     def write(self, db: Session, receiver: str, run: str, kind: str, payload: Payload, now: float) -> int:
         """Puts a letter into the outbox, next in its run; gives its size in bytes. Call it inside the transaction."""
@@ -126,55 +134,78 @@ class Desk:
     def _seal(self, receiver: str, run: str, sequence: int, kind: str, payload: Payload) -> bytes:
         if type(payload) is not PAYLOADS[kind]:
             raise TypeError(f"a letter of kind {kind} carries a {PAYLOADS[kind].__name__}")
-        header = Header(VERSION, SUITE, self.name, receiver, self.charter.version, run, sequence, kind)
+        header = Header(SINCE[kind], SUITE, self.name, receiver, self.charter.version, run, sequence, kind)
         return seal_letter(header, encode(payload), self.signing, self.charter.party(receiver).sealing)
 
     def note(self, receiver: str, run: str, kind: str, payload: Payload) -> bytes:
         """A letter that is neither kept nor acked: losing it or getting it twice does no harm."""
         return self._seal(receiver, run, 0, kind, payload)
 
-    def ack(self, header: Header, data: bytes) -> bytes:
-        """The ack of a letter received: sent at once, never stored; it is made again when the letter comes again."""
-        payload = Ack(hashlib.sha256(data).digest())
-        return self._seal(header.sender, header.run, header.sequence, "ack", payload)
+    def owe(self, header: Header, data: bytes, now: float) -> None:
+        """The letter is in the inbox: its ack goes out with the next ones, and is owed again when it comes again."""
+        self.owed.note(header.sender, Acked(header.run, header.sequence, hashlib.sha256(data).digest()), now)
+
+    def acks(self, now: float) -> dict[str, list[bytes]]:
+        """The letters, by peer, that pay what is owed; never stored."""
+        return {peer: self._acks(peer, acked) for peer, acked in self.owed.take(now).items()}
+
+    def _acks(self, peer: str, acked: Sequence[Acked]) -> list[bytes]:
+        if self._heard.get(peer, 1) >= SINCE["acks"]:
+            return [self.note(peer, STANDING, "acks", Acks(tuple(acked)))]
+        return [self._seal(peer, ack.run, ack.sequence, "ack", Ack(ack.letter)) for ack in acked]
 
     def read(self, data: bytes, kinds: frozenset[str]) -> tuple[Header, Envelope]:
         """Believes a letter's header: addressed to us, of our charter, of a kind due here, signed by its sender."""
         header, envelope = read_envelope(data)
         if header.receiver != self.name or header.charter != self.charter.version or header.kind not in kinds:
             raise ProtocolViolation("a letter is for somebody else, of another charter, or of a kind not due here")
+        if header.version != SINCE[header.kind]:
+            raise ProtocolViolation("a letter is not of the version that its kind came with")
         try:
             sender = self.charter.party(header.sender)
         except Refused as error:
             raise ProtocolViolation(str(error)) from error
         check_sender(envelope, sender.signing)
+        self.hear(header.sender, header.version)
         return header, envelope
+
+    def hear(self, peer: str, version: int) -> None:
+        """That `peer` speaks letters of this version; forgotten when the process ends, and heard again soon."""
+        self._heard[peer] = max(version, self._heard.get(peer, 1))
 
     def open(self, header: Header, envelope: Envelope) -> Payload:
         return decode(open_letter(envelope, self.sealing), PAYLOADS[header.kind])
 
-    def acked(self, db: Session, header: Header, ack: Payload, now: float) -> None:
-        """Closes the letter that `ack` names; an ack of other bytes than we sent is a violation."""
+    def acked(self, db: Session, header: Header, payload: Payload, now: float) -> None:
+        """Closes the letters that `payload` names; an ack of other bytes than we sent is a violation, and closes
+        none."""
+        acks = payload.letters if isinstance(payload, Acks) else ()
+        if isinstance(payload, Ack):
+            acks = (Acked(header.run, header.sequence, payload.letter),)
+        rows = [self._sent(db, header.sender, ack) for ack in acks]
+        for row in rows:
+            if row.acked_at is None:
+                row.acked_at = now
+
+    def _sent(self, db: Session, receiver: str, ack: Acked) -> Outbox:
         row = db.scalar(
-            select(Outbox).where(
-                Outbox.receiver == header.sender, Outbox.run == header.run, Outbox.sequence == header.sequence
-            )
+            select(Outbox).where(Outbox.receiver == receiver, Outbox.run == ack.run, Outbox.sequence == ack.sequence)
         )
-        if row is None or not isinstance(ack, Ack) or hashlib.sha256(row.data).digest() != ack.letter:
+        if row is None or hashlib.sha256(row.data).digest() != ack.letter:
             raise ProtocolViolation("an ack names a letter that was not sent")
-        if row.acked_at is None:
-            row.acked_at = now
+        return row
 
 
-def take(db: Session, header: Header, data: bytes, now: float) -> bool:
-    """Keeps a letter; False if it was here already. Other bytes in its place are equivocation."""
+Taken = Literal["new", "again", "other"]
+
+
+def take(db: Session, header: Header, data: bytes, now: float) -> Taken:
+    """Keeps a letter that is new. "again": it is here already. "other": another one is here under its number."""
     row = db.scalar(
         select(Inbox).where(Inbox.sender == header.sender, Inbox.run == header.run, Inbox.sequence == header.sequence)
     )
     if row is not None:
-        if row.data != data:
-            raise ProtocolViolation(f"'{header.sender}' sent two letters under one number: equivocation")
-        return False
+        return "again" if row.data == data else "other"
     db.add(
         Inbox(
             sender=header.sender,
@@ -185,36 +216,78 @@ def take(db: Session, header: Header, data: bytes, now: float) -> bool:
             received_at=now,
             attempts=0,
             done_at=None,
+            claimed_by=None,
         )
     )
     db.flush()
-    return True
+    return "new"
 
 
 _done = aliased(Inbox)
 _EARLIER = (
     select(func.count())
-    .where(_done.sender == Inbox.sender, _done.run == Inbox.run, _done.done_at.is_not(None))
+    .where(
+        _done.sender == Inbox.sender,
+        _done.run == Inbox.run,
+        _done.sequence < Inbox.sequence,
+        _done.done_at.is_not(None),
+    )
     .correlate(Inbox)
     .scalar_subquery()
 )
-_READY = select(Inbox).where(Inbox.done_at.is_(None), Inbox.sequence == _EARLIER).order_by(Inbox.id).limit(1)
+_READY = (
+    select(Inbox)
+    .where(Inbox.done_at.is_(None), or_(Inbox.sequence == _EARLIER, Inbox.kind == "end"))
+    .order_by(Inbox.kind != "end", Inbox.id)
+    .limit(1)
+    # Of two workers on PostgreSQL each takes another letter; SQLite has one writer, and knows no such clause.
+    .with_for_update(skip_locked=True)
+)
 _READY_OF_RUN = _READY.where(Inbox.run == bindparam("of_run"))
-_READY_BUT = _READY.where(Inbox.id.not_in(bindparam("but", expanding=True)))
+_UNCLAIMED = _READY.where(Inbox.claimed_by.is_(None))
 _DUE = (
     select(Outbox.id, Outbox.receiver, Outbox.data, Outbox.attempts)
     # What waits longer than any letter ever does was written before the clock was set back.
     .where(Outbox.acked_at.is_(None), or_(Outbox.next_at <= bindparam("now"), Outbox.next_at > bindparam("never")))
+    .where(Outbox.receiver.not_in(bindparam("busy", expanding=True)))
     .order_by(Outbox.id)
     .limit(100)
 )
 
 
-def ready(db: Session, run: str | None = None, but: Collection[int] = ()) -> Inbox | None:
-    """The oldest letter not worked off whose predecessors (same sender and run) all are; none of the ids in `but`."""
-    if run is not None:
-        return db.scalar(_READY_OF_RUN, {"of_run": run})
-    return db.scalar(_READY_BUT, {"but": list(but)}) if but else db.scalar(_READY)
+def ready(db: Session, run: str) -> Inbox | None:
+    """The oldest letter of `run` not worked off whose predecessors (same sender and run) all are."""
+    return db.scalar(_READY_OF_RUN, {"of_run": run})
+
+
+def claim(db: Session, worker: str) -> int | None:
+    """The id of the oldest letter that is ready and that nobody works on; from now on it is `worker`'s."""
+    row = db.scalar(_UNCLAIMED)
+    if row is None:
+        return None
+    row.claimed_by = worker
+    return row.id
+
+
+def claims(db: Session) -> list[tuple[int, str]]:
+    """(letter, worker) of each claim on a letter that is not worked off."""
+    query = select(Inbox.id, Inbox.claimed_by).where(Inbox.done_at.is_(None), Inbox.claimed_by.is_not(None))
+    return [(number, worker) for number, worker in db.execute(query) if worker is not None]
+
+
+def free(db: Session, letters: Collection[int]) -> None:
+    """Nobody is at these any more: they wait again."""
+    db.execute(update(Inbox).where(Inbox.done_at.is_(None), Inbox.id.in_(letters)).values(claimed_by=None))
+
+
+def holds(db: Session, run: str, kind: str) -> bool:
+    """Whether a letter of this kind has come in `run`."""
+    return db.scalar(select(Inbox.id).where(Inbox.run == run, Inbox.kind == kind).limit(1)) is not None
+
+
+def done_with(db: Session, run: str, now: float) -> None:
+    """No letter of `run` that waits is worked off any more."""
+    db.execute(update(Inbox).where(Inbox.run == run, Inbox.done_at.is_(None)).values(done_at=now))
 
 
 class Due(NamedTuple):
@@ -226,21 +299,36 @@ class Due(NamedTuple):
     attempts: int
 
 
-def due(db: Session, now: float) -> list[Due]:
-    """At most a hundred, oldest first."""
-    return [Due(*row) for row in db.execute(_DUE, {"now": now, "never": now + 2 * LONGEST_RETRY})]
+def due(db: Session, now: float, busy: Collection[str] = ()) -> list[Due]:
+    """At most a hundred, oldest first; none to the `busy`."""
+    never = now + 2 * SILENT_RETRY
+    return [Due(*row) for row in db.execute(_DUE, {"now": now, "never": never, "busy": list(busy)})]
 
 
 def posted(db: Session, letters: Sequence[Due], now: float, chance: float) -> None:
     """After sending: the next attempt of each, later every time. `chance` in [0, 1) is the jitter."""
     for attempts in {letter.attempts for letter in letters}:
-        delay = min(FIRST_RETRY * 2 ** min(attempts, 10), LONGEST_RETRY) * (0.75 + 0.5 * chance)
+        delay = min(FIRST_RETRY * 2 ** min(attempts, 10), LONGEST_RETRY) if attempts < SILENT_ATTEMPTS else SILENT_RETRY
         ids = [letter.id for letter in letters if letter.attempts == attempts]
-        db.execute(update(Outbox).where(Outbox.id.in_(ids)).values(attempts=attempts + 1, next_at=now + delay))
+        next_at = now + delay * (0.75 + 0.5 * chance)
+        db.execute(update(Outbox).where(Outbox.id.in_(ids)).values(attempts=attempts + 1, next_at=next_at))
 
 
-def set_aside(db: Session, came_by: str, reason: str, data: bytes, now: float) -> None:
-    db.add(SetAside(came_by=came_by[:32], reason=reason[:500], data=data[:65_536], at=now))
+def put_off(db: Session, letters: Sequence[Due], now: float) -> None:
+    """Could not be sent: that is no attempt. Tried again soon."""
+    ids = [letter.id for letter in letters]
+    db.execute(update(Outbox).where(Outbox.id.in_(ids)).values(next_at=now + WAIT_SECONDS))
+
+
+def hurry(db: Session, receiver: str, now: float) -> None:
+    """`receiver` has shown that it is up: what waits for its ack is sent again now."""
+    waits = Outbox.receiver == receiver, Outbox.acked_at.is_(None), Outbox.attempts > 0
+    db.execute(update(Outbox).where(*waits).values(attempts=0, next_at=now))
+
+
+def set_aside(db: Session, came_by: str, reason: str, data: bytes, now: float, whole: bool = False) -> None:
+    """`whole`: of a letter that is evidence everything is kept, not its beginning only."""
+    db.add(SetAside(came_by=came_by[:32], reason=reason[:500], data=data if whole else data[:65_536], at=now))
     db.flush()
     newest = db.scalar(select(func.max(SetAside.id))) or 0
     db.execute(delete(SetAside).where(SetAside.id <= newest - 1000))

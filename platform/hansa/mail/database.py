@@ -7,7 +7,7 @@ as it comes. Both through SQLAlchemy URLs.
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -19,23 +19,35 @@ LOCK_SECONDS = 60.0
 _HELD = "hansa turn"
 
 
-def open_engine(url: str, *, reading: bool = False) -> Engine:
-    """`reading`: transactions that only read, and so need not exclude a writer (SQLite)."""
+_turns: dict[str, threading.Lock] = {}  # by database: engines of one process that write the same file take turns
+
+
+def open_engine(url: str, *, reading: bool = False, durable: bool = True) -> Engine:
+    """`reading`: transactions that only read, and so need not exclude a writer (SQLite). Not `durable`: for notes that
+    a power cut may undo, such as when to send a letter again; a commit is spared the wait for the disk."""
     try:
         parsed = make_url(url)
     except ArgumentError as error:
         raise Refused("the database's URL is not one that SQLAlchemy reads") from error
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True)
+        if not durable:
+
+            @event.listens_for(engine, "begin")
+            def _light(connection: Any) -> None:
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+
+        return engine
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False})
-    turn = threading.Lock()
+    turn = _turns.setdefault(parsed.database or url, threading.Lock())
+    synchronous = "FULL" if durable else "NORMAL"
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver's own BEGIN is deferred; ours is not
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON", "secure_delete=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -53,6 +65,22 @@ def open_engine(url: str, *, reading: bool = False) -> Engine:
             turn.release()
 
     return engine
+
+
+class Engines(NamedTuple):
+    """A side's database: for what must be durable, for looking, and for notes that need not be."""
+
+    writing: Engine
+    reading: Engine
+    notes: Engine
+
+    def dispose(self) -> None:
+        for engine in self:
+            engine.dispose()
+
+
+def open_engines(url: str) -> Engines:
+    return Engines(open_engine(url), open_engine(url, reading=True), open_engine(url, durable=False))
 
 
 def migrate(engine: Engine, tree: str) -> None:

@@ -15,18 +15,25 @@
 | here        | both        | Here        | they are there now, in these boxes, under this key       |
 | end         | hub → site  | End         | erase seeds and states                                   |
 | ack         | both        | Ack         | the letter with this run and sequence is in my inbox     |
+| acks        | both        | Acks        | these letters are in my inbox                            |
+| welcome     | hub → site  | Welcome     | I am up, and of this version                             |
+
+The last two came with version 2; who has not been heard to speak it gets single acks, and no welcome.
 """
 
+import re
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from hansa.jobs.base import Schema
-from hansa.messages import Digest, Signature
+from hansa.messages import Digest, RunId, Signature
 
 # No control characters: a sentence is shown to people, and PostgreSQL keeps no zero byte in a text.
 Sentence = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,500}\Z")]
+SoftwareVersion = Annotated[str, Meta(pattern=r"^[0-9A-Za-z.+-]{1,40}\Z")]
 STANDING = "0" * 32  # the run of letters that belong to no job
+MOST_ACKS = 256
 
 
 class Payload(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -35,7 +42,7 @@ class Payload(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
 
 class Hello(Payload, frozen=True):
-    version: Annotated[str, Meta(pattern=r"^[0-9A-Za-z.+-]{1,40}\Z")]
+    version: SoftwareVersion
     tables: tuple[Schema, ...]
 
 
@@ -99,6 +106,23 @@ class Ack(Payload, frozen=True):
     letter: Digest
 
 
+class Acked(Payload, frozen=True):
+    run: RunId
+    sequence: Annotated[int, Meta(ge=0, le=2**53)]
+    letter: Digest
+
+
+class Acks(Payload, frozen=True):
+    letters: Annotated[tuple[Acked, ...], Meta(min_length=1, max_length=MOST_ACKS)]
+
+
+class Welcome(Payload, frozen=True):
+    """`apart`: why this hub and this site can't work together, or empty."""
+
+    version: SoftwareVersion
+    apart: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,500}\Z")] = ""
+
+
 PAYLOADS: dict[str, type[Payload]] = {
     "hello": Hello,
     "sign-plan": SignPlan,
@@ -113,9 +137,12 @@ PAYLOADS: dict[str, type[Payload]] = {
     "wanted": Wanted,
     "here": Here,
     "ack": Ack,
+    "acks": Acks,
+    "welcome": Welcome,
 }
-TO_SITE = frozenset({"sign-plan", "ask-consent", "open", "round", "end", "wanted", "here", "ack"})
-TO_HUB = frozenset({"hello", "plan-signed", "consent", "refusal", "reply", "wanted", "here", "ack"})
+SINCE = dict.fromkeys(PAYLOADS, 1) | {"acks": 2, "welcome": 2}  # the version of the letters that a kind came with
+TO_SITE = frozenset({"sign-plan", "ask-consent", "open", "round", "end", "wanted", "here", "ack", "acks", "welcome"})
+TO_HUB = frozenset({"hello", "plan-signed", "consent", "refusal", "reply", "wanted", "here", "ack", "acks"})
 BESIDE_BYTES = 2**18  # a vector up to this size travels in the letter
 
 
@@ -123,3 +150,21 @@ def sentence(text: str) -> str:
     """One line of at most 500 characters, for people."""
     flat = " ".join(text.split())
     return (flat[:497] + "…" if len(flat) > 498 else flat) or "no reason given"
+
+
+def speaks(version: str) -> int:
+    """The newest version of letters that Hansa `version` knows."""
+    return 1 if _minor(version) in ((0, 0), (0, 1)) else 2
+
+
+def apart(ours: str, theirs: str) -> str:
+    """Why parties of these versions can't work together, in a sentence; empty if they are one minor version apart."""
+    mine, other = _minor(ours), _minor(theirs)
+    if mine is not None and other is not None and mine[0] == other[0] and abs(mine[1] - other[1]) <= 1:
+        return ""
+    return f"Hansa {ours} and {theirs} don't work together: upgrade the older one, one minor version at a time"
+
+
+def _minor(version: str) -> tuple[int, int] | None:
+    found = re.match(r"([0-9]{1,6})\.([0-9]{1,6})\.", version)
+    return (int(found[1]), int(found[2])) if found else None

@@ -24,6 +24,7 @@ BROKER_ERRORS = (redis.RedisError, OperationalError, OSError)
 LETTER_TASK, TURN_TASK, ADD_TASK = "hansa.letter", "hansa.turn", "hansa.add-up"
 HUB_PREFIX = "h:"
 _QUEUE = "tasks"
+MOST_WAITING = 256  # letters in a site's mailbox; what is more waits in the outbox
 
 
 def _transport(prefix: str, **more: Any) -> dict[str, Any]:
@@ -113,12 +114,19 @@ class ToSite:
 
     def __init__(self, address: Address, site: str) -> None:
         self._sender = Sender(address, site_prefix(site), LETTER_TASK)
+        self._redis, self._key = raw_client(address), f"{site_prefix(site)}{_QUEUE}"
 
     def send(self, letter: bytes) -> None:
         self._sender.send(base64.b64encode(letter).decode("ascii"))
 
+    def room(self) -> int:
+        """How many letters more the mailbox should get. A site that takes none gets no heap of them."""
+        waiting: int = self._redis.llen(self._key)
+        return max(MOST_WAITING - waiting, 0)
+
     def reset(self) -> None:
         self._sender.reset()
+        self._redis.connection_pool.disconnect()
 
 
 class ToHub:
@@ -130,6 +138,10 @@ class ToHub:
 
     def send(self, letter: bytes) -> None:
         self._redis.lpush(self._key, letter)
+
+    def room(self) -> int:
+        """A site may not look into that list. If the mailbox is full, `send` raises, and the letter waits."""
+        return MOST_WAITING
 
     def reset(self) -> None:
         self._redis.connection_pool.disconnect()

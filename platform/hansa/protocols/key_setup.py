@@ -44,7 +44,7 @@ from hansa.errors import NotEnoughSites, ProtocolViolation
 from hansa.messages import Digest, Signature, SiteId, encode
 from hansa.protocols import graph
 from hansa.protocols.base import Ask, Done, HubState, Message, Own, RingBits, SiteState
-from hansa.protocols.thresholds import Floors
+from hansa.protocols.thresholds import Floors, tolerated_of
 
 MAX_ATTEMPTS = 8  # beacons that a hub may try in one job: it sees each before anybody else, and could pick
 _OFFER, _REVEAL, _ENCAPSULATED = "setup/offer", "setup/reveal", "setup/encapsulated"
@@ -235,7 +235,8 @@ class Invited(SiteState, frozen=True, tag="invited"):
         if request.ring != self.ring:
             raise ProtocolViolation("the ring is not that of the plan's kind")
         try:
-            floors = Floors.of(len(request.roster), self.corrupt, self.minimum)
+            corrupt = tolerated_of(len(self.keys), self.corrupt)
+            floors = Floors.of(len(request.roster), corrupt, self.minimum)
         except NotEnoughSites as error:
             raise ProtocolViolation("the roster is too small for any floor to be met") from error
         if request.floors != floors:

@@ -43,10 +43,11 @@ class Floors(Struct, frozen=True, array_like=True):
 
     @staticmethod
     def of(sites: int, corrupt: int, minimum: int) -> "Floors":
-        """`corrupt` −1 stands for ⌊(n−1)/3⌋. Refuses rosters for which no floor can be met."""
+        """Refuses rosters for which no floor can be met. Who counts `corrupt` of more sites than these, because some
+        have left before, says so in numbers (`tolerated_of`)."""
         if sites > MAX_SITES:
             raise Refused(f"a job takes at most {MAX_SITES} sites; {sites} are named")
-        tolerated = max(sites - 1, 0) // 3 if corrupt < 0 else corrupt
+        tolerated = tolerated_of(sites, corrupt)
         if sites <= ALL_ON_COMMITTEE:
             committee, threshold = sites, (sites + tolerated) // 2 + 1
         else:
@@ -67,6 +68,12 @@ class Floors(Struct, frozen=True, array_like=True):
         """How many of `sites` may drop out of a sum. Where a beacon picks a committee, a tenth (but for 2^-20)."""
         most = sites - self.survivors
         return most if self.committee == sites else min(most, sites // DROPPED_SHARE)
+
+
+def tolerated_of(sites: int, corrupt: int) -> int:
+    """How many of `sites` may collude: −1 stands for ⌊(n−1)/3⌋. A job counts those that its plan names: were it those
+    that are left, a hub could leave honest ones out until its own are more than the share."""
+    return max(sites - 1, 0) // 3 if corrupt < 0 else corrupt
 
 
 @lru_cache(maxsize=64)

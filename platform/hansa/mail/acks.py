@@ -1,0 +1,42 @@
+"""The acks that a party owes: collected for a moment, and sent many in a letter.
+
+Nothing is stored: an ack that a crash swallows is owed again when its letter comes again, which it does after
+`boxes.FIRST_RETRY` seconds; `WAIT_SECONDS` is well below that.
+"""
+
+import threading
+
+from hansa.mail.letters import MOST_ACKS, Acked
+
+WAIT_SECONDS = 0.25
+
+
+class Owed:
+    """By peer, in the order of receipt. Threads that receive note, the poster takes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._acks: dict[str, dict[Acked, None]] = {}
+        self._since: dict[str, float] = {}
+
+    def note(self, peer: str, ack: Acked, now: float) -> None:
+        with self._lock:
+            self._acks.setdefault(peer, {})[ack] = None
+            self._since.setdefault(peer, now)
+
+    def take(self, now: float) -> dict[str, tuple[Acked, ...]]:
+        """What has waited long enough, or is a letter full: at most `MOST_ACKS` a peer."""
+        with self._lock:
+            due = [
+                peer
+                for peer, since in self._since.items()
+                if not now - WAIT_SECONDS < since <= now or len(self._acks[peer]) >= MOST_ACKS
+            ]
+            return {peer: self._taken(peer, now) for peer in due}
+
+    def _taken(self, peer: str, now: float) -> tuple[Acked, ...]:
+        acks = self._acks.pop(peer)
+        del self._since[peer]
+        if rest := dict.fromkeys(list(acks)[MOST_ACKS:]):
+            self._acks[peer], self._since[peer] = rest, now
+        return tuple(acks)[:MOST_ACKS]
