@@ -19,6 +19,7 @@ from hansa.mail.blobs import LIFE_SECONDS, WRITERS, AtHub, AtSite, Carrier, Chun
 from hansa.mail.bucket import Bucket
 from hansa.mail.flight import WINDOW
 from hansa.mail.post import BROKER_ERRORS
+from hansa.mail.tls import Address
 from hansa.mail.valkey import EmbeddedValkey
 from tests.s3_server import S3Server
 
@@ -283,12 +284,12 @@ def login(broker: EmbeddedValkey, user: str) -> str:
 
 @pytest.fixture
 def site(mailbox: EmbeddedValkey) -> AtSite:
-    return AtSite(login(mailbox, "site-north"), "north")
+    return AtSite(Address(login(mailbox, "site-north")), "north")
 
 
 @pytest.fixture
 def hub(mailbox: EmbeddedValkey) -> AtHub:
-    return AtHub(login(mailbox, "hub"), "north")
+    return AtHub(Address(login(mailbox, "hub")), "north")
 
 
 @pytest.fixture
@@ -338,11 +339,11 @@ def test_a_chunk_goes_one_way_only(site: AtSite, hub: AtHub, admin: "redis.Redis
 def test_a_site_reads_nothing_that_it_sent_and_nothing_of_another(
     mailbox: EmbeddedValkey, admin: "redis.Redis"
 ) -> None:
-    lay(AtSite(login(mailbox, "site-north"), "north"), [b"chunk"])
+    lay(AtSite(Address(login(mailbox, "site-north")), "north"), [b"chunk"])
     admin.set(f"s:south:dn:{leaf(b'chunk').hex()}", b"chunk")
     with redis.Redis.from_url(login(mailbox, "site-north")) as raw, pytest.raises(redis.exceptions.NoPermissionError):
         raw.get(f"s:north:up:{leaf(b'chunk').hex()}")
-    stranger = AtSite(login(mailbox, "site-north"), "south")
+    stranger = AtSite(Address(login(mailbox, "site-north")), "south")
     with pytest.raises(redis.exceptions.NoPermissionError):
         stranger.take(leaf(b"chunk"))
     with pytest.raises(redis.exceptions.NoPermissionError):
@@ -430,8 +431,8 @@ def test_a_broker_that_went_away_is_found_again_after_a_reset(tmp_path: Path) ->
     broker = EmbeddedValkey(tmp_path, MAILBOX, "hub", PASSWORDS["hub"])
     with broker:
         ends: tuple[Carrier, ...] = (
-            site := AtSite(login(broker, "site-north"), "north"),
-            hub := AtHub(login(broker, "hub"), "north"),
+            site := AtSite(Address(login(broker, "site-north")), "north"),
+            hub := AtHub(Address(login(broker, "hub")), "north"),
         )
         lay(site, [b"up"])
         broker.stop()

@@ -341,6 +341,24 @@ def test_there_is_no_administrator_unless_one_is_named() -> None:
         assert text.count("+@all") == 1  # the default user's, who is off
 
 
+def test_an_older_server_is_given_no_command_that_it_does_not_know() -> None:
+    old = rules.mailbox_rules(SITE, "0" * 64, "1" * 64, version=(7, 0)) + rules.private_rules("1" * 64, version=(7, 0))
+    assert "setinfo" not in old
+    new = rules.mailbox_rules(SITE, "0" * 64, "1" * 64) + rules.private_rules("1" * 64)
+    assert new.count("+client|setinfo") == 3
+    assert new.replace(" +client|setinfo", "") == old
+
+
+@pytest.mark.parametrize("version", [(6, 2), (5, 0)])
+def test_a_server_that_can_not_tell_reading_from_writing_is_refused(version: tuple[int, int]) -> None:
+    for make in (
+        lambda: rules.mailbox_rules(SITE, "0" * 64, "1" * 64, version=version),
+        lambda: rules.private_rules("1" * 64, version=version),
+    ):
+        with pytest.raises(Refused, match=r"older than 7\.0"):
+            make()
+
+
 # The server itself
 
 

@@ -12,6 +12,7 @@ mail/         outbox, inbox, broker: letters that are neither lost nor doubled
 simulator.py  any job in one process
 replay.py     a job's totals and its answer again, from its evidence; evidence_file.py that as a file
 hub/          the coordinator's side
+files.py      files that only their user may read, and settings as TOML
 cli/          the command `hansa`, where the program is put together
 """
 

@@ -1,7 +1,8 @@
 """What runs inside an institution, next to its data.
 
     settings.py   site.toml: mailbox, database, tables, policy
-    vault.py      the site's keys
+    vault.py      the site's keys, and the charter
+    joining.py    from new keys to a signed charter
     tables.py     CSV, Parquet and SQL tables: their schema, and columns of their rows
     consent.py    what the institution agrees to
     journal.py    what this site was asked and what it said, for ever: its own database

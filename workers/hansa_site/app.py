@@ -14,8 +14,6 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from hansa import charter
-from hansa.errors import Refused
 from hansa.mail.blobs import AtSite, Folder
 from hansa.mail.boxes import Desk
 from hansa.mail.carriage import Carriage
@@ -27,7 +25,7 @@ from hansa.mail.workers import CLAIM_SECONDS, Worker
 from hansa.messages import HUB
 from hansa_site.settings import read_settings
 from hansa_site.site import Site
-from hansa_site.vault import card, read_keys
+from hansa_site.vault import read_charter, read_keys
 
 log = logging.getLogger("hansa.site")
 IDLE_SECONDS = 0.5
@@ -37,22 +35,18 @@ STOP_SECONDS = 2.0  # for a thread in the middle of something; what it doesn't f
 def run_site(home: Path) -> None:
     """Runs until SIGTERM or SIGINT. `home` holds site.toml, the charter and the keys."""
     settings = read_settings(home)
+    address = settings.address(home)
     signing, sealing = read_keys(home)
-    agreed = charter.load((home / "charter").read_bytes())
-    if agreed.member(settings.name) != card(home, settings.name):
-        raise Refused(f"the charter in {home} names other keys for '{settings.name}' than this site holds")
-    desk = Desk(settings.name, agreed, signing, sealing, Folder(home / "chunks"))
+    desk = Desk(settings.name, read_charter(home, settings.name), signing, sealing, Folder(home / "chunks"))
     engines = open_engines(settings.database)
     migrate(engines.writing, "site")
-    way = ToHub(settings.mailbox, settings.name)
-    carriage = Carriage(
-        desk, HUB, AtSite(settings.mailbox, settings.name), way.send, secrets.token_bytes, time.monotonic
-    )
+    way = ToHub(address, settings.name)
+    carriage = Carriage(desk, HUB, AtSite(address, settings.name), way.send, secrets.token_bytes, time.monotonic)
     cores, worker = ThreadPoolExecutor(os.cpu_count(), "cores"), Worker(home, secrets.token_bytes(16))
     site = Site(engines, desk, settings, home, secrets.token_bytes, carriage, cores.map, worker.name)
     site.hello(time.time())
     stop, work, bell = threading.Event(), threading.Event(), threading.Event()
-    app = worker_app(f"hansa-site-{settings.name}", settings.mailbox, site_prefix(settings.name))
+    app = worker_app(f"hansa-site-{settings.name}", address, site_prefix(settings.name))
 
     @app.task(name=LETTER_TASK)
     def letter(argument: object) -> None:

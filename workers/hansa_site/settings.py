@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hansa.errors import Refused
+from hansa.mail.tls import Address, Tls, address
 from hansa.messages import is_site_id
 
 
@@ -42,14 +43,19 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     name: str
-    mailbox: str  # a Redis URL
+    mailbox: str  # a Redis URL: unix://, rediss://, or redis:// on this machine
     database: str  # an SQLAlchemy URL
     table: tuple[TableSource, ...] = ()
     policy: Policy = Policy()
+    tls: Tls | None = None
     workers: Annotated[int, Meta(ge=1, le=64)] = 4  # letters of different jobs that one process works on at once
 
     def __repr__(self) -> str:
         return f"Settings({self.name})"
+
+    def address(self, home: Path) -> Address:
+        """Of the site's mailbox."""
+        return address(self.mailbox, None if self.tls is None else self.tls.at(home))
 
     def source(self, table: str) -> TableSource:
         for source in self.table:

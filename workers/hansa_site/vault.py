@@ -1,4 +1,4 @@
-"""The site's keys: made here, kept here. A file that only the site's user may read.
+"""The site's keys: made here, kept here; and the charter. Files that only the site's user may read.
 
 The file is not wrapped under a passphrase yet: who can read the site user's files can read the keys.
 """
@@ -6,7 +6,7 @@ The file is not wrapped under a passphrase yet: who can read the site user's fil
 import secrets
 from pathlib import Path
 
-from hansa.charter import Party
+from hansa.charter import Charter, Party, load
 from hansa.crypto.keys import HYBRID_SEED_BYTES, SEED_BYTES, HybridKey, SigningKey
 from hansa.errors import Refused
 
@@ -35,3 +35,14 @@ def card(home: Path, name: str) -> Party:
     """What the charter says of this site: its name and public keys."""
     signing, sealing = read_keys(home)
     return Party(name, signing.public, sealing.public)
+
+
+def read_charter(home: Path, name: str) -> Charter:
+    """Refuses one that gives this site other keys than it holds."""
+    try:
+        agreed = load((home / "charter").read_bytes())
+    except FileNotFoundError as error:
+        raise Refused(f"{home} holds no charter yet: `hansa site accept` keeps it, once every member signed") from error
+    if agreed.member(name) != card(home, name):
+        raise Refused(f"the charter in {home} names other keys for '{name}' than this site holds")
+    return agreed

@@ -2,6 +2,7 @@
 
     local.py       a whole consortium on this machine        hub.py, site.py   one side, as in production
     job.py         ask, watch, cancel                        audit.py          the log, and replay
+    founding.py    a hub's home, kits, the charter           joining.py        a site's home, joining, signing
     demo.py        four hospitals                            dashboard.py      the page
     consortium.py  CONSORTIUM.toml and the processes it means                  printing.py   answers as text
 
@@ -13,7 +14,7 @@ import sys
 
 import typer
 
-from hansa.cli import audit, demo, hub, job, local, site
+from hansa.cli import audit, demo, founding, hub, job, joining, local, site
 from hansa.cli.page import dashboard
 from hansa.errors import NotEnoughSites, ProtocolViolation, Refused
 
@@ -30,6 +31,18 @@ app.add_typer(site.app, name="site")
 app.add_typer(job.app, name="job")
 app.add_typer(audit.app, name="audit")
 app.command()(demo.demo)
+hub.app.command("init")(founding.init)
+hub.app.command("fingerprint")(founding.show_fingerprint)
+hub.app.command("broker-rules")(founding.broker_rules)
+hub.app.command("renew")(founding.renew)
+hub.app.add_typer(founding.charter, name="charter")
+site.app.command("init")(joining.init)
+site.app.command("fingerprint")(joining.show_fingerprint)
+site.app.command("kit")(founding.kit)
+site.app.command("join")(joining.join)
+site.app.command("add-table")(joining.add_table)
+site.app.command("sign")(joining.sign)
+site.app.command("accept")(joining.accept)
 app.command()(dashboard)
 
 

@@ -13,7 +13,7 @@ import shutil
 import signal
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,7 +26,9 @@ from hansa.charter import Party, SignedCharter
 from hansa.cli.processes import Child, Family
 from hansa.crypto.keys import HYBRID_SEED_BYTES, SEED_BYTES
 from hansa.errors import Refused
+from hansa.files import write_toml
 from hansa.hub import settings as hub_settings
+from hansa.mail.tls import address
 from hansa.messages import HUB, encode
 from hansa_site import vault
 from hansa_site.settings import Policy, Settings, TableSource, convert
@@ -85,6 +87,8 @@ def _absolute(entry: SiteEntry, base: Path) -> SiteEntry:
         for source in entry.table
     )
     convert({"name": entry.name, "mailbox": "", "database": "", "table": msgspec.to_builtins(tables)}, entry.name)
+    if entry.mailbox:
+        address(entry.mailbox)
     return SiteEntry(entry.name, tables, entry.policy, entry.mailbox)
 
 
@@ -131,39 +135,6 @@ def found(consortium: Consortium, homes: Homes) -> None:
     signed = encode(SignedCharter(encode(drafted), tuple(charters.sign(drafted, key) for key in keys)))
     for folder in (homes.hub, *(homes.site(entry.name) for entry in consortium.site)):
         (folder / "charter").write_bytes(signed)
-
-
-def _write_private(path: Path, content: Mapping[str, Any]) -> None:
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(_toml(content), encoding="utf-8")
-
-
-def _toml(content: Mapping[str, Any]) -> str:
-    """Strings, numbers, booleans, lists and nested tables; JSON's spelling of the first four is TOML's too."""
-    plain = {name: value for name, value in content.items() if not _is_table(value)}
-    lines = [f"{_key(name)} = {_value(value)}" for name, value in plain.items()]
-    for name, value in content.items():
-        for table in value if isinstance(value, list) and _is_table(value) else [value] if _is_table(value) else []:
-            head = f"[[{_key(name)}]]" if isinstance(value, list) else f"[{_key(name)}]"
-            lines += ["", head, *(f"{_key(inner)} = {_value(item)}" for inner, item in table.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _is_table(value: Any) -> bool:
-    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
-
-
-def _key(name: str) -> str:
-    return json.dumps(name, ensure_ascii=False)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(name)} = {_value(item)}" for name, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
 
 
 class Running:
@@ -249,7 +220,7 @@ def _configure(consortium: Consortium, homes: Homes, stack: contextlib.ExitStack
         mailboxes[entry.name] = hub_url
         database = f"sqlite:///{home.resolve()}/site.sqlite"
         settings = Settings(entry.name, site_url, database, entry.table, entry.policy)
-        _write_private(home / "site.toml", msgspec.to_builtins(settings))
+        write_toml(home / "site.toml", msgspec.to_builtins(settings))
     private = consortium.private
     if not private:
         password = secrets.token_hex(16)
@@ -257,7 +228,7 @@ def _configure(consortium: Consortium, homes: Homes, stack: contextlib.ExitStack
         server = stack.enter_context(EmbeddedValkey(homes.hub / "private", access, rules.HUB, password))
         private = server.client_url(rules.HUB, password)
     database = consortium.database or f"sqlite:///{homes.hub.resolve()}/hub.sqlite"
-    _write_private(homes.hub / "hub.toml", {"database": database, "private": private, "mailboxes": mailboxes})
+    write_toml(homes.hub / "hub.toml", {"database": database, "private": private, "mailboxes": mailboxes})
 
 
 def _wait_until_seen(consortium: Consortium, homes: Homes, family: Family) -> None:

@@ -25,6 +25,7 @@ from hansa.mail.carriage import Carriage
 from hansa.mail.database import migrate, open_engines
 from hansa.mail.post import ADD_TASK, BROKER_ERRORS, HUB_PREFIX, TURN_TASK, Sender, ToSite, run_worker, worker_app
 from hansa.mail.poster import Poster, lanes
+from hansa.mail.tls import Address
 from hansa.mail.workers import Worker
 
 log = logging.getLogger("hansa.hub")
@@ -35,8 +36,8 @@ STAND_BY_SECONDS = 0.5
 class Bell:
     """Queues a task in the hub's private broker. A ring that is lost is made up for by the ticker."""
 
-    def __init__(self, url: str, task: str) -> None:
-        self._sender, self._lock = Sender(url, HUB_PREFIX, task), threading.Lock()
+    def __init__(self, address: Address, task: str) -> None:
+        self._sender, self._lock = Sender(address, HUB_PREFIX, task), threading.Lock()
 
     def ring(self, argument: str) -> None:
         with self._lock:
@@ -56,9 +57,9 @@ class Office:
         self.engines = open_engines(self.settings.database)
         migrate(self.engines.writing, "hub")
         self.coordinator = Coordinator(self.engines.writing, self.engines.reading, self.desk)
-        self.turns, self.adding = Bell(self.settings.private, TURN_TASK), Bell(self.settings.private, ADD_TASK)
-        mailboxes = self.settings.mailboxes
-        self.doors = {site: _door(self.engines.writing, self.desk, site, url) for site, url in mailboxes.items()}
+        self.private, self.mailboxes = self.settings.addresses(home)
+        self.turns, self.adding = Bell(self.private, TURN_TASK), Bell(self.private, ADD_TASK)
+        self.doors = {site: _door(self.engines.writing, self.desk, site, at) for site, at in self.mailboxes.items()}
 
     def turn(self, run: str) -> None:
         now = time.time()
@@ -89,7 +90,7 @@ class Office:
             self.doors[site].vectors.fetch(run, now)
 
     def app(self, after_turn: Callable[[], None]) -> Celery:
-        app = worker_app("hansa-hub", self.settings.private, HUB_PREFIX)
+        app = worker_app("hansa-hub", self.private, HUB_PREFIX)
 
         @app.task(name=TURN_TASK)
         def turn(run: object) -> None:
@@ -106,9 +107,9 @@ class Office:
         return app
 
 
-def _door(engine: Engine, desk: Desk, site: str, url: str) -> Door:
-    send = ToSite(url, site).send
-    carriage = Carriage(desk, site, AtHub(url, site), send, secrets.token_bytes, time.monotonic)
+def _door(engine: Engine, desk: Desk, site: str, address: Address) -> Door:
+    send = ToSite(address, site).send
+    carriage = Carriage(desk, site, AtHub(address, site), send, secrets.token_bytes, time.monotonic)
     return Door(engine, desk, site, carriage)
 
 
@@ -118,11 +119,11 @@ def run_hub(home: Path) -> None:
     _wait_for_turn(worker)
     office, stop, bell = Office(home, gateways=True), threading.Event(), threading.Event()
     office.coordinator.adopt(time.time())
-    ways = {site: ToSite(url, site) for site, url in office.settings.mailboxes.items()}
+    ways = {site: ToSite(address, site) for site, address in office.mailboxes.items()}
     poster = Poster(office.engines.notes, office.engines.reading, office.desk, ways, bell, stop, lanes())
     threads: list[threading.Thread] = [poster]
-    for site, url in office.settings.mailboxes.items():
-        threads.append(Gateway(office.doors[site], site, url, office.turns.ring, stop))
+    for site, address in office.mailboxes.items():
+        threads.append(Gateway(office.doors[site], site, address, office.turns.ring, stop))
     threads.append(threading.Thread(target=_tick, args=(office, bell, stop), daemon=True))
     for thread in threads:
         thread.start()

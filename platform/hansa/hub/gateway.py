@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from redis.exceptions import OutOfMemoryError
 from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
@@ -28,6 +29,7 @@ from hansa.mail.carriage import Carriage
 from hansa.mail.letters import TO_HUB, Ack, Acks, Here, Payload, Wanted
 from hansa.mail.post import BROKER_ERRORS, raw_client
 from hansa.mail.rules import site_prefix
+from hansa.mail.tls import Address
 from hansa.messages import Header, RunId
 
 log = logging.getLogger("hansa.gateway")
@@ -118,10 +120,12 @@ class Gateway(threading.Thread):
     """Reads the mailbox of `site`. `ring` is told the run of each new letter, and of each vector that is whole; `bell`
     wakes the poster, because acks are owed."""
 
-    def __init__(self, door: Door, site: str, url: str, ring: Callable[[str], None], stop: threading.Event) -> None:
+    def __init__(
+        self, door: Door, site: str, address: Address, ring: Callable[[str], None], stop: threading.Event
+    ) -> None:
         super().__init__(name=f"gateway-{site}", daemon=True)
         self._door, self._site, self._ring, self._stop_asked = door, site, ring, stop
-        self._client = raw_client(url, BLOCK_SECONDS)
+        self._client = raw_client(address, BLOCK_SECONDS)
         self._source, self._taken = f"{site_prefix(site)}hub", f"h:proc:{site}"
 
     def run(self) -> None:
@@ -131,14 +135,25 @@ class Gateway(threading.Thread):
                 if leftovers:
                     self._work_leftovers()
                     leftovers = False
-                data = self._client.blmove(self._source, self._taken, BLOCK_SECONDS, "RIGHT", "LEFT")
-                if isinstance(data, bytes):
-                    self._keep([data, *self._more()])
+                self._take()
             except (*BROKER_ERRORS, *AWAY) as error:
                 log.warning("mailbox of %s: %s; trying again", self._site, type(error).__name__)
                 leftovers = True
                 self._client.connection_pool.disconnect()
                 self._stop_asked.wait(0.5)
+
+    def _take(self) -> None:
+        try:
+            data = self._client.blmove(self._source, self._taken, BLOCK_SECONDS, "RIGHT", "LEFT")
+        except OutOfMemoryError:
+            # A full server moves nothing any more, but reads and removes: else it would stay full for ever.
+            oldest: list[bytes] = self._client.lrange(self._source, -1, -1)  # type: ignore[assignment]
+            if not oldest:
+                raise
+            self._keep(oldest, self._source, -1)
+            return
+        if isinstance(data, bytes):
+            self._keep([data, *self._more()])
 
     def _more(self) -> list[bytes]:
         """What lies there already, up to a batch; a site that pushes fast is served in few transactions."""
@@ -152,7 +167,7 @@ class Gateway(threading.Thread):
         while rest := self._client.lrange(self._taken, -BATCH, -1):
             self._keep(list(reversed(rest)))  # type: ignore[arg-type]  # redis-py's stubs know it as awaitable too
 
-    def _keep(self, letters: Sequence[bytes]) -> None:
+    def _keep(self, letters: Sequence[bytes], place: str | None = None, count: int = 1) -> None:
         try:
             rung = self._door.receive(letters, time.time())
         except AWAY:
@@ -162,7 +177,7 @@ class Gateway(threading.Thread):
             rung = {run for data in letters for run in self._alone(data)}
         with self._client.pipeline(transaction=False) as pipeline:
             for data in letters:
-                pipeline.lrem(self._taken, 1, data)  # type: ignore[arg-type]  # redis-py's stubs want str
+                pipeline.lrem(place or self._taken, count, data)  # type: ignore[arg-type]  # redis-py's stubs want str
             pipeline.execute()
         for run in rung:
             self._ring(run)

@@ -12,11 +12,13 @@ from hansa.errors import Refused
 from hansa.mail.blobs import Chunks, Folder
 from hansa.mail.boxes import Desk
 from hansa.mail.bucket import Access, Bucket
+from hansa.mail.tls import Address, Tls, address
 from hansa.messages import HUB
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """`database` is an SQLAlchemy URL; `private` and each of `mailboxes` a Redis URL (unix://, redis://, rediss://).
+    """`database` is an SQLAlchemy URL; `private` and each of `mailboxes` a Redis URL (unix://, rediss://, and redis://
+    on this machine). `tls` is for all that begin with rediss://; `address`, where sites find their mailboxes.
 
     `chunks`: where large vectors lie, `s3://bucket/prefix`, and `store` how to get there; empty: in the hub's home.
     """
@@ -24,11 +26,18 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     database: str
     private: str
     mailboxes: dict[str, str]
+    tls: Tls | None = None
+    address: str = ""
     chunks: str = ""
     store: Access = Access()
 
     def __repr__(self) -> str:
         return f"Settings({len(self.mailboxes)} mailboxes)"
+
+    def addresses(self, home: Path) -> tuple[Address, dict[str, Address]]:
+        """Of the private server, and of each site's mailbox."""
+        tls = None if self.tls is None else self.tls.at(home)
+        return address(self.private, tls), {site: address(url, tls) for site, url in self.mailboxes.items()}
 
 
 def read_settings(home: Path) -> Settings:
@@ -43,7 +52,10 @@ def read_settings(home: Path) -> Settings:
 
 
 def read_charter(home: Path) -> Charter:
-    return load((home / "charter").read_bytes())
+    try:
+        return load((home / "charter").read_bytes())
+    except FileNotFoundError as error:
+        raise Refused(f"{home} holds no charter yet: `hansa hub charter` makes one") from error
 
 
 def make_keys(home: Path, signing_seed: bytes, sealing_seed: bytes) -> None:
@@ -54,7 +66,10 @@ def make_keys(home: Path, signing_seed: bytes, sealing_seed: bytes) -> None:
 
 
 def read_keys(home: Path) -> tuple[SigningKey, HybridKey]:
-    data = (home / "keys").read_bytes()
+    try:
+        data = (home / "keys").read_bytes()
+    except FileNotFoundError as error:
+        raise Refused(f"{home} is not the home of a hub: it holds no keys") from error
     if len(data) != SEED_BYTES + HYBRID_SEED_BYTES:
         raise Refused(f"the keys in {home} are damaged")
     return SigningKey(data[:SEED_BYTES]), HybridKey(data[SEED_BYTES:])

@@ -29,6 +29,7 @@ from hansa.crypto.merkle import DIGEST_BYTES, leaf
 from hansa.crypto.prg import CHUNK_BYTES
 from hansa.mail.post import raw_client
 from hansa.mail.rules import site_prefix
+from hansa.mail.tls import Address
 from hansa.messages import RunId
 
 LIFE_SECONDS: Final = 600
@@ -196,8 +197,8 @@ def check_size(chunk: bytes | memoryview) -> None:
 class Carrier:
     """One end of a site's mailbox server. Broker errors are the caller's (`post.BROKER_ERRORS`), who then resets."""
 
-    def __init__(self, url: str, site: str) -> None:
-        self._redis = raw_client(url, SLOW_SECONDS)
+    def __init__(self, address: Address, site: str) -> None:
+        self._redis = raw_client(address, SLOW_SECONDS)
         self._up, self._down = f"{site_prefix(site)}up:", f"{site_prefix(site)}dn:"
 
     def __repr__(self) -> str:

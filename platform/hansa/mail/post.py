@@ -8,7 +8,6 @@ consumes again. A message taken and lost is sent again by the outbox.
 """
 
 import base64
-import ssl
 from typing import Any
 
 import redis
@@ -19,26 +18,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from hansa.mail.rules import site_prefix
+from hansa.mail.tls import Address
 
 BROKER_ERRORS = (redis.RedisError, OperationalError, OSError)
 LETTER_TASK, TURN_TASK, ADD_TASK = "hansa.letter", "hansa.turn", "hansa.add-up"
 HUB_PREFIX = "h:"
 _QUEUE = "tasks"
 MOST_WAITING = 256  # letters in a site's mailbox; what is more waits in the outbox
-
-
-def kombu_url(url: str) -> str:
-    """kombu's spelling of a socket's address; the rest is spelt alike."""
-    return "redis+socket://" + url.removeprefix("unix://") if url.startswith("unix://") else url
-
-
-def _tls(url: str) -> dict[str, Any] | None:
-    """`rediss://` alone verifies nothing in kombu: certificate and host name are checked by these options."""
-    if not url.startswith("rediss://"):
-        return None
-    paths = ssl.get_default_verify_paths()
-    options: dict[str, Any] = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
-    return options | ({"ssl_ca_certs": paths.cafile} if paths.cafile else {"ssl_ca_path": paths.capath})
 
 
 def _transport(prefix: str, **more: Any) -> dict[str, Any]:
@@ -52,12 +38,12 @@ def _transport(prefix: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def worker_app(name: str, url: str, prefix: str) -> Celery:
+def worker_app(name: str, address: Address, prefix: str) -> Celery:
     """A Celery app that consumes `tasks` under `prefix`: JSON only, early acks, no results, no remote control."""
     app = Celery(name, set_as_current=False)
     app.conf.update(
-        broker_url=kombu_url(url),
-        broker_use_ssl=_tls(url),
+        broker_url=address.for_kombu,
+        broker_use_ssl=address.options or None,
         broker_transport_options=_transport(prefix, socket_timeout=30, health_check_interval=25),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
@@ -93,11 +79,11 @@ def run_worker(app: Celery) -> None:
 class Sender:
     """Publishes one task into one queue; a connection of its own, opened when first needed."""
 
-    def __init__(self, url: str, prefix: str, task: str) -> None:
+    def __init__(self, address: Address, prefix: str, task: str) -> None:
         self._task = task
-        self._app = worker_app("hansa-sender", url, prefix)
+        self._app = worker_app("hansa-sender", address, prefix)
         self._connection = Connection(
-            kombu_url(url), ssl=_tls(url) or False, transport_options=_transport(prefix, socket_timeout=5)
+            address.for_kombu, ssl=address.options or False, transport_options=_transport(prefix, socket_timeout=5)
         )
         self._producer = self._connection.Producer(auto_declare=False)
 
@@ -126,9 +112,9 @@ class Sender:
 class ToSite:
     """The hub's way to one site's mailbox."""
 
-    def __init__(self, url: str, site: str) -> None:
-        self._sender = Sender(url, site_prefix(site), LETTER_TASK)
-        self._redis, self._key = raw_client(url), f"{site_prefix(site)}{_QUEUE}"
+    def __init__(self, address: Address, site: str) -> None:
+        self._sender = Sender(address, site_prefix(site), LETTER_TASK)
+        self._redis, self._key = raw_client(address), f"{site_prefix(site)}{_QUEUE}"
 
     def send(self, letter: bytes) -> None:
         self._sender.send(base64.b64encode(letter).decode("ascii"))
@@ -146,8 +132,8 @@ class ToSite:
 class ToHub:
     """A site's way to the hub: a list that it may write and not read."""
 
-    def __init__(self, url: str, site: str) -> None:
-        self._redis = raw_client(url)
+    def __init__(self, address: Address, site: str) -> None:
+        self._redis = raw_client(address)
         self._key = f"{site_prefix(site)}hub"
 
     def send(self, letter: bytes) -> None:
@@ -161,15 +147,14 @@ class ToHub:
         self._redis.connection_pool.disconnect()
 
 
-def raw_client(url: str, block_seconds: float = 0) -> "redis.Redis":
+def raw_client(address: Address, block_seconds: float = 0) -> "redis.Redis":
     """A client that neither retries by itself nor gives up before a blocking read of `block_seconds` ends."""
-    options: dict[str, Any] = dict(_tls(url) or {})
     return redis.Redis.from_url(
-        url,
+        address.url,
         socket_timeout=block_seconds + 5,
         socket_connect_timeout=5,
         retry=Retry(NoBackoff(), 0),
-        **options,
+        **address.options,
     )
 
 

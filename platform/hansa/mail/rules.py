@@ -1,4 +1,4 @@
-"""Who may send which command to which key: access rules of the brokers (Valkey or Redis from 7.2).
+"""Who may send which command to which key: access rules of the brokers (Valkey, or Redis from 7.0).
 
 A site has a mailbox server of its own with three users:
 
@@ -32,17 +32,23 @@ DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 # user, and with "-@all" Valkey 8 and Redis 7 would drop every MULTI/EXEC in silence (valkey#3983).
 DEFAULT_USER: Final = "user default off resetpass ~* &* +@all"
 NOTHING: Final = "resetkeys resetchannels -@all"
-CONNECTION: Final = "+ping +client|setinfo +client|setname +multi +exec"
+CONNECTION: Final = "+ping +client|setname +multi +exec"
+
+Version = tuple[int, int]  # of the server, as Redis counts them; every Valkey is at least 7.2
+OLDEST: Final[Version] = (7, 0)  # the first with rules that name keys to read or to write, and selectors
+NEW: Final[Version] = (7, 2)  # the first with CLIENT SETINFO; an older server doesn't start on a rule that names it
 
 
-def mailbox_rules(site: str, site_digest: str, hub_digest: str, admin_digest: str | None = None) -> str:
+def mailbox_rules(
+    site: str, site_digest: str, hub_digest: str, admin_digest: str | None = None, version: Version = NEW
+) -> str:
     """The access file of the mailbox server of `site`; digests as `password_digest` makes them.
 
     Raises Refused for a name that is not a site's name: a name with a wildcard would open other sites' keys.
     """
-    prefix = site_prefix(site)
+    prefix, connection = site_prefix(site), _connection(version)
     member = (
-        f"user {site_user(site)} on {_password(site_digest)} {NOTHING} {CONNECTION}"
+        f"user {site_user(site)} on {_password(site_digest)} {NOTHING} {connection}"
         f" (+brpop +lpush +llen ~{prefix}tasks)"
         f" (+sadd ~{prefix}_kombu.binding.tasks ~{prefix}_kombu.binding_permanent.tasks)"
         f" (+lpush %W~{prefix}hub)"
@@ -50,7 +56,7 @@ def mailbox_rules(site: str, site_digest: str, hub_digest: str, admin_digest: st
         f" (+get %R~{prefix}dn:*)"
     )
     hub = (
-        f"user {HUB} on {_password(hub_digest)} {NOTHING} {CONNECTION} +discard +unwatch"
+        f"user {HUB} on {_password(hub_digest)} {NOTHING} {connection} +discard +unwatch"
         f" (+lpush +llen ~{prefix}tasks)"
         f" (+blmove +lmove +lrem +llen +lrange ~{prefix}hub ~h:*)"
         f" (+set +get +getdel +del ~{prefix}up:* ~{prefix}dn:*)"
@@ -59,10 +65,10 @@ def mailbox_rules(site: str, site_digest: str, hub_digest: str, admin_digest: st
     return _file(member, hub, admin_digest=admin_digest)
 
 
-def private_rules(hub_digest: str, admin_digest: str | None = None) -> str:
+def private_rules(hub_digest: str, admin_digest: str | None = None, version: Version = NEW) -> str:
     """The access file of the hub's private server: its own Celery workers, everything under `h:`."""
     hub = (
-        f"user {HUB} on {_password(hub_digest)} {NOTHING} {CONNECTION} +discard +unwatch"
+        f"user {HUB} on {_password(hub_digest)} {NOTHING} {_connection(version)} +discard +unwatch"
         " (+brpop +lpush +rpush +llen +sadd +smembers ~h:*)"
     )
     return _file(hub, admin_digest=admin_digest)
@@ -83,6 +89,12 @@ def site_user(site: str) -> str:
 def password_digest(password: str) -> str:
     """SHA-256 in hexadecimal, as the server stores it: enough because passwords are drawn, never chosen."""
     return sha256(password.encode()).hexdigest()
+
+
+def _connection(version: Version) -> str:
+    if version < OLDEST:
+        raise Refused(f"the server is older than {OLDEST[0]}.{OLDEST[1]}, and can't hold a site to its own keys")
+    return CONNECTION if version < NEW else f"{CONNECTION} +client|setinfo"
 
 
 def _password(digest: str) -> str:

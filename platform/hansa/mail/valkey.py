@@ -23,6 +23,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from hansa.errors import Refused
+from hansa.mail.server_files import LIMITS
 
 READY_SECONDS: Final = 5.0
 STOP_SECONDS: Final = 5.0
@@ -30,21 +31,7 @@ POLL_SECONDS: Final = 0.01
 SOCKET_PATH_LIMIT: Final = 104  # bytes, the end mark included: macOS; Linux has 108
 READY_LINE: Final = b"Ready to accept connections"
 
-# Both size limits exceed a blob chunk of 4 MiB. A broker that evicts would lose letters in silence.
-SETTINGS: Final = """\
-daemonize no
-databases 1
-save ""
-appendonly no
-maxmemory 256mb
-maxmemory-policy noeviction
-proto-max-bulk-len 8mb
-client-query-buffer-limit 32mb
-tcp-backlog 128
-bind 127.0.0.1
-protected-mode yes
-unixsocketperm 700
-"""
+SETTINGS: Final = f"{LIMITS}bind 127.0.0.1\nunixsocketperm 700\n"
 
 
 class EmbeddedValkey:

@@ -1,0 +1,139 @@
+"""Founding a consortium over several machines, the hub's part: init, kits, broker-rules, the charter.
+
+deploy/README.md has the order of the commands; `joining.py` is the sites' part.
+"""
+
+import re
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hansa.errors import Refused
+
+Home = Annotated[Path, typer.Option("--home", envvar="HANSA_HOME", help="The hub's home folder.")]
+Bind = Annotated[str, typer.Option(help="The addresses that the server listens on.")]
+charter = typer.Typer(help="Draft the consortium's charter, and collect its members' signatures.", no_args_is_help=True)
+
+
+def init(
+    home: Home,
+    address: Annotated[str, typer.Option(help="The host under which sites reach their mailboxes.")],
+    private: Annotated[str, typer.Option(help="HOST:PORT of the hub's own broker.")] = "127.0.0.1:6400",
+    database: Annotated[str, typer.Option(envvar="HANSA_DATABASE", help="SQLAlchemy URL; default SQLite.")] = "",
+) -> None:
+    """Make a new hub's home: its keys, its TLS authority, its own broker's files, hub.toml."""
+    from hansa.hub import kits
+    from hansa.mail.founding import fingerprint
+
+    host, _, port = private.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise Refused("--private is a host and a port: 127.0.0.1:6400")
+    bind = host if host.replace(".", "").isdigit() else kits.EVERYWHERE
+    card = kits.found(home, address, kits.Place(host, int(port), bind=bind), database, time.time())
+    typer.echo(f"the hub's home is {home}; its broker's files are in {kits.folder(home, '')}")
+    typer.echo(f"fingerprint of the hub, to be read aloud to every site's operator:\n  {fingerprint(card)}")
+
+
+def show_fingerprint(home: Home) -> None:
+    """Print the hub's fingerprint, to be read aloud to a site's operator."""
+    from hansa.hub import kits
+    from hansa.mail.founding import fingerprint
+
+    typer.echo(fingerprint(kits.card(home)))
+
+
+def kit(
+    request: Annotated[Path, typer.Argument(metavar="NAME.request")],
+    hub: Annotated[Path, typer.Option("--hub", envvar="HANSA_HOME", help="The hub's home folder.")],
+    out: Annotated[Path | None, typer.Option(help="Where the kit is written; default NAME.kit.")] = None,
+    fingerprint: Annotated[str, typer.Option(help="As the site's operator read it aloud; asked for if absent.")] = "",
+    host: Annotated[str, typer.Option(help="Where the site reaches its mailbox; default the hub's --address.")] = "",
+    hub_host: Annotated[str, typer.Option(help="Where the hub reaches it, if that is another host.")] = "",
+    port: Annotated[int, typer.Option(help="Default: the first that no broker of this hub has.", max=65535)] = 0,
+    bind: Bind = "* -::*",
+    again: Annotated[bool, typer.Option("--again", help="New password and certificates for a mailbox.")] = False,
+) -> None:
+    """At the hub: make a site's mailbox, and the kit with which its operator joins."""
+    from hansa.hub import kits
+    from hansa.mail.founding import compare, read_request
+
+    asked = read_request(read(request))
+    compare(asked.card, fingerprint or typer.prompt(f"Fingerprint of '{asked.card.id}', as its operator reads it"))
+    place = kits.next_place(hub, asked.card.id, host, hub_host, port, bind)
+    made = kits.make_kit(hub, asked, place, time.time(), again=again)
+    path = out or Path(f"{asked.card.id}.kit")
+    path.write_bytes(made)
+    typer.echo(f"the mailbox of '{asked.card.id}' is {place.host}:{place.port}; start its server in")
+    typer.echo(f"  {kits.folder(hub, asked.card.id)}")
+    typer.echo(f"and the hub anew; send {path} to the site: only the site can open it")
+
+
+def broker_rules(
+    home: Home,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Sites; default all.")] = None,
+    server_version: Annotated[str, typer.Option(help="Of the server: 7.0 (works on all), 7.2 or newer.")] = "7.0",
+    bind: Annotated[str, typer.Option(help="The addresses that it listens on; default as before.")] = "",
+) -> None:
+    """Write access rules and configurations of mailbox servers, and of the hub's own, again."""
+    from msgspec.structs import replace
+
+    from hansa.hub import kits
+
+    found = re.fullmatch(r"(\d{1,2})\.(\d{1,2})", server_version)
+    if found is None:
+        raise Refused("--server-version is two numbers, as Redis counts: 7.0 or 7.2")
+    version = (int(found[1]), int(found[2]))
+    for name in names or [broker.site for broker in kits.brokers(home)]:
+        broker = kits.read_broker(home, name)
+        place = replace(broker.place, bind=bind) if bind else broker.place
+        typer.echo(kits.write_rules(home, replace(broker, version=version, place=place)))
+
+
+def renew(home: Home) -> None:
+    """Make new certificates for the hub and its servers, from the same authority; sites keep theirs."""
+    from hansa.hub import kits
+
+    for broker in kits.renew(home, time.time()):
+        typer.echo(f"start the server anew in {kits.folder(home, broker.site)}")
+    typer.echo("and then the hub")
+
+
+@charter.command()
+def draft(
+    home: Home,
+    consortium: Annotated[str, typer.Option(help="The consortium's name.")],
+    requests: Annotated[list[Path], typer.Argument(metavar="NAME.request...")],
+    rules: Annotated[Path | None, typer.Option(help="A TOML file with [rules]; default: the default rules.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the draft is written.")] = Path("charter.draft"),
+) -> None:
+    """Write the draft of a charter from the members' requests."""
+    from hansa.hub import drafts
+    from hansa.mail.founding import read_request
+
+    cards = [read_request(read(path)) for path in requests]
+    out.write_bytes(drafts.draft(home, consortium, cards, drafts.read_rules(rules)))
+    typer.echo(f"send {out} to every member; each signs it with `hansa site sign`")
+
+
+@charter.command()
+def complete(
+    home: Home,
+    drafted: Annotated[Path, typer.Argument(metavar="DRAFT")],
+    signatures: Annotated[list[Path], typer.Argument(metavar="NAME.signature...")],
+    out: Annotated[Path, typer.Option(help="Where the charter is written.")] = Path("charter"),
+) -> None:
+    """Put every member's signature under the draft: now it is the charter."""
+    from hansa.hub import drafts
+
+    charter, signed = drafts.finish(home, read(drafted), [read(path) for path in signatures])
+    out.write_bytes(signed)
+    typer.echo(f"'{charter.consortium}' is founded by {len(charter.members)} members; send {out} to each of them")
+
+
+def read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise Refused(f"there is no file {path}") from error
