@@ -90,9 +90,9 @@ class Shelf:
         pass
 
 
-def _hub_engine(url: str) -> Engine:
+def _engine_at(url: str, tree: str) -> Engine:
     engine = open_engine(url)
-    migrate(engine, "hub")
+    migrate(engine, tree)
     return engine
 
 
@@ -109,7 +109,8 @@ def _engine(path: Path, bases: list[type]) -> Engine:
 
 
 class World:
-    """`sites` parties and a hub under `folder`; letters fly with `faults` drawn from `seed`. `hub_url`: a database."""
+    """`sites` parties and a hub under `folder`; letters fly with `faults` drawn from `seed`. `urls`: databases
+    of parties that don't keep theirs in `folder`."""
 
     def __init__(
         self,
@@ -118,7 +119,7 @@ class World:
         seed: int = 0,
         faults: Faults = Faults(),
         rules: Rules | None = None,
-        hub_url: str = "",
+        urls: Mapping[str, str] = {},
     ) -> None:
         self.chance = random.Random(seed)
         self.faults, self.counts, self.now = faults, Counts(), 1_800_000_000.0
@@ -135,14 +136,11 @@ class World:
             name: Desk(name, self.charter, *keys, Folder(folder / "chunks" / name)) for name, keys in self._keys.items()
         }
         self._shelves: dict[str, dict[bytes, bytes]] = {name: {} for name in self.names}
-        hub = _hub_engine(hub_url) if hub_url else _engine(folder / "hub.sqlite", [models.Base, boxes.Base])
-        self.engines = {HUB: hub}
+        self._urls = urls
+        self.engines = {name: self._open(name) for name in [HUB, *self.names]}
         for name in self.names:
-            self.engines[name] = _engine(folder / f"{name}.sqlite", [journal.Base, boxes.Base])
             (folder / f"{name}.csv").write_text(f"x\n{self.values[name]}\n", encoding="utf-8")
-        self.doors = {
-            name: Door(self.engines[HUB], self.desks[HUB], name, self._carriage(HUB, name)) for name in self.names
-        }
+        self.doors = {name: self._door(name) for name in self.names}
         self.sites = {name: self._site(name) for name in self.names}
         self.coordinator = self._coordinator()
         with Session(self.engines[HUB]) as db, db.begin():
@@ -153,6 +151,14 @@ class World:
 
     def _draw(self, size: int) -> bytes:
         return self.chance.randbytes(size)
+
+    def _open(self, name: str) -> Engine:
+        if name in self._urls:
+            return _engine_at(self._urls[name], "hub" if name == HUB else "site")
+        return _engine(self._folder / f"{name}.sqlite", [(models if name == HUB else journal).Base, boxes.Base])
+
+    def _door(self, site: str) -> Door:
+        return Door(self.engines[HUB], self.desks[HUB], site, self._carriage(HUB, site))
 
     def _site(self, name: str) -> Site:
         source = TableSource("numbers", str(self._folder / f"{name}.csv"))
@@ -184,6 +190,7 @@ class World:
         self.counts.restarts += 1
         if name == HUB:
             self.coordinator = self._coordinator()
+            self.doors = {site: self._door(site) for site in self.names}
         else:
             self.sites[name] = self._site(name)
 

@@ -28,6 +28,7 @@ from hansa.mail.poster import Poster
 
 log = logging.getLogger("hansa.hub")
 TICK_SECONDS = 0.25
+RING_SECONDS = 2.0
 
 
 class Bell:
@@ -54,6 +55,7 @@ class Office:
         self.reading = open_engine(self.settings.database, reading=True)
         self.coordinator = Coordinator(self.engine, self.reading, self.desk)
         self.turns, self.adding = Bell(self.settings.private, TURN_TASK), Bell(self.settings.private, ADD_TASK)
+        self._rung: dict[str, float] = {}  # by the ticker, when: a turn that lasts is not rung for at every tick
         self.doors = {site: _door(self.engine, self.desk, site, url) for site, url in self.settings.mailboxes.items()}
 
     def turn(self, run: str) -> None:
@@ -68,8 +70,11 @@ class Office:
     def tick(self) -> None:
         now = time.time()
         waiting, closed = self.coordinator.tick(now)
+        self._rung = {run: at for run, at in self._rung.items() if now < at + RING_SECONDS and at <= now}
         for run in waiting:
-            self.turns.ring(run)
+            if run not in self._rung:
+                self._rung[run] = now
+                self.turns.ring(run)
         for run in closed:
             self._follow(run, now)
         self._fetch(now)

@@ -12,7 +12,7 @@ Time is an argument; keys are the desk's. Chance is drawn by HPKE alone.
 import logging
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, and_, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from hansa.crypto.keys import verify
@@ -29,6 +29,18 @@ from hansa.protocols.secure_sum import Opened
 
 log = logging.getLogger("hansa.hub")
 MAX_ATTEMPTS = 3  # at one letter, before it is set aside
+_ADDING_UP = exists().where(TotalChunk.run == Job.run, TotalChunk.round == Job.round, TotalChunk.digest.is_(None))
+_UNANSWERED = exists().where(
+    Participant.run == Job.run,
+    Participant.asked,
+    or_(Participant.reply.is_(None), Participant.chunks.is_not(None)),
+)
+# Whoever made the round complete was killed before it could ring, or its ring was lost.
+_COMPLETE = select(Job.run).where(
+    or_(Job.status == "consenting", and_(Job.status.in_(models.OPEN), Job.state.is_not(None))),
+    ~_UNANSWERED,
+    ~_ADDING_UP,
+)
 
 
 class Coordinator:
@@ -37,13 +49,15 @@ class Coordinator:
 
     def adopt(self, now: float) -> None:
         """At the start of a process. Rounds that ran out while no hub ran get their time again: their replies may
-        wait in the mailboxes, and their requests in the outbox."""
+        wait in the mailboxes, and their requests in the outbox. Totals that were being added up are given out again:
+        who had them may have been killed too."""
         with Session(self._engine) as db, db.begin():
             if db.scalar(select(models.AuditEntry).limit(1)) is None:
                 charter = self._desk.charter
                 record(db, now, "charter adopted", details={"charter": charter.digest.hex()})
             again = now + self._desk.charter.rules.round_seconds
             db.execute(update(Job).where(Job.status.in_(models.OPEN), Job.deadline < again).values(deadline=again))
+            db.execute(update(Job).where(Job.status.in_(models.OPEN), _ADDING_UP).values(deadline=now))
 
     def turn(self, run: RunId, now: float) -> None:
         """Rung for a letter, for a vector that is whole, for a total that is added up: any of them may have been the
@@ -95,16 +109,18 @@ class Coordinator:
             return db.scalar(whole) is None
 
     def tick(self, now: float) -> tuple[list[RunId], list[RunId]]:
-        """Closes what is due. Gives the runs whose letters wait, in case the doorbell was lost; and those closed."""
+        """Closes what is due. Gives the runs whose letters wait or whose round is complete, in case the doorbell was
+        lost; and those closed."""
         self._mend_deadlines(now)
         with Session(self._reading) as db:
             late = db.scalars(select(Job.run).where(Job.status.in_(models.OPEN), Job.deadline <= now)).all()
-            waiting = db.scalars(
-                select(Inbox.run).where(Inbox.done_at.is_(None), Inbox.received_at < now - 1).distinct()
-            ).all()
+            # A letter from the future was received before the clock was set back.
+            rested = or_(Inbox.received_at < now - 1, Inbox.received_at > now + 1)
+            waiting = {*db.scalars(select(Inbox.run).where(Inbox.done_at.is_(None), rested).distinct())}
+            waiting.update(db.scalars(_COMPLETE))
         for run in late:
             self._guarded(run, now, lambda db, job: rounds.close_at_deadline(db, self._desk, job, now))
-        return list(waiting), list(late)
+        return sorted(waiting), list(late)
 
     def _mend_deadlines(self, now: float) -> None:
         """A deadline further off than a round lasts was written before the clock was set back."""

@@ -1,0 +1,45 @@
+"""`python -m tests.crash_points`: every numbered point, one job each, over all cores."""
+
+import argparse
+import multiprocessing
+import os
+import sys
+import time
+from collections import Counter
+
+from tests.crash_points.runner import play_share
+
+
+def _run(database: str, stride: int, workers: int) -> bool:
+    """Prints what was hit; True if every job ended right."""
+    began = time.monotonic()
+    shares = [(database, worker * stride, workers * stride) for worker in range(workers)]
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        results = pool.map(play_share, shares)
+    points, played = results[0][0], [one for _points, share in results for one in share]
+    roles = Counter(f"{'hub' if one.point.party == 'hub' else 'site'} {one.point.role}" for one in played)
+    wrong = [one for one in played if one.wrong]
+    for one in wrong:
+        print(f"  {one.point}: {one.wrong}")
+    told = ", ".join(f"{role} {number}" for role, number in sorted(roles.items()))
+    print(
+        f"crash points on {database}: {len(points)} numbered ({len(points) // 2} writes, before and after each); "
+        f"{len(played)} played in {time.monotonic() - began:.0f} s, {len(wrong)} wrong; {told}",
+        flush=True,
+    )
+    return not wrong and all(other == points for other, _ in results)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.crash_points", description=__doc__)
+    parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="both")
+    parser.add_argument("--stride", type=int, default=1, help="only every n-th point")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    chosen = ["sqlite", "postgresql"] if options.database == "both" else [options.database]
+    right = [_run(database, options.stride, options.workers) for database in chosen]
+    return 0 if all(right) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
