@@ -5,7 +5,6 @@ A stride through the points that `make crash-points` plays one by one; the strid
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from pathlib import Path
 
 import pytest
 
