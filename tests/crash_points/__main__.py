@@ -7,27 +7,29 @@ import sys
 import time
 from collections import Counter
 
-from tests.crash_points.runner import play_share
+from tests.crash_points.runner import open_in_pool, play_in_pool, points_in_pool
 
 
 def _run(database: str, stride: int, workers: int) -> bool:
     """Prints what was hit; True if every job ended right."""
-    began = time.monotonic()
-    shares = [(database, worker * stride, workers * stride) for worker in range(workers)]
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        results = pool.map(play_share, shares)
-    points, played = results[0][0], [one for _points, share in results for one in share]
+    began, played = time.monotonic(), []
+    with multiprocessing.get_context("spawn").Pool(workers, open_in_pool, (database,)) as pool:
+        points, *others = pool.map(points_in_pool, range(4 * workers), chunksize=1)
+        for one in pool.imap_unordered(play_in_pool, points[::stride]):
+            played.append(one)
+            if one.wrong:
+                print(f"  {one.point}: {one.wrong}", flush=True)
+        pool.close()
+        pool.join()
     roles = Counter(f"{'hub' if one.point.party == 'hub' else 'site'} {one.point.role}" for one in played)
     wrong = [one for one in played if one.wrong]
-    for one in wrong:
-        print(f"  {one.point}: {one.wrong}")
     told = ", ".join(f"{role} {number}" for role, number in sorted(roles.items()))
     print(
         f"crash points on {database}: {len(points)} numbered ({len(points) // 2} writes, before and after each); "
         f"{len(played)} played in {time.monotonic() - began:.0f} s, {len(wrong)} wrong; {told}",
         flush=True,
     )
-    return not wrong and all(other == points for other, _ in results)
+    return not wrong and len(played) == len(points[::stride]) and all(other == points for other in others)
 
 
 def main() -> int:

@@ -4,7 +4,8 @@ import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,16 +67,22 @@ def _told(counts: "Counter[tuple[str, ...]]") -> str:
     return ", ".join(f"{number} × {' '.join(what)}" for what, number in sorted(counts.items())) or "nothing"
 
 
-Share = tuple[str, int, int]  # database, first point, every how many
+_HERE: list[Runner] = []  # of this process, when it is one of a pool
 
 
-def play_share(share: Share) -> tuple[list[Point], list[Played]]:
-    """Every `stride`-th point from `first`, in a process of its own."""
-    database, first, stride = share
-    with (
-        tempfile.TemporaryDirectory(prefix="hansa-") as folder,
-        pytest.MonkeyPatch.context() as patch,
-        postgresql(Path(folder)) if database == "postgresql" else nullcontext(sqlite) as databases,
-    ):
-        runner = Runner(Path(folder), databases, patch)
-        return list(runner.points), list(runner.play(runner.points[first::stride]))
+def open_in_pool(database: str) -> None:
+    """A pool's process begins: worlds of its own, closed when it ends."""
+    stack = ExitStack()
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hansa-")))
+    patch = stack.enter_context(pytest.MonkeyPatch.context())
+    databases = stack.enter_context(postgresql(folder)) if database == "postgresql" else sqlite
+    _HERE.append(Runner(folder, databases, patch))
+    Finalize(None, stack.close, exitpriority=10)
+
+
+def points_in_pool(_number: int) -> tuple[Point, ...]:
+    return _HERE[0].points
+
+
+def play_in_pool(point: Point) -> Played:
+    return next(_HERE[0].play([point]))

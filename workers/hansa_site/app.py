@@ -89,6 +89,6 @@ def _work(site: Site, work: threading.Event, bell: threading.Event, stop: thread
         try:
             while site.work(time.time()):
                 bell.set()
-        except SQLAlchemyError:
-            log.exception("the site's database can't be reached; trying again")
+        except (SQLAlchemyError, OSError):
+            log.exception("the site's database can't be reached, or its disk is full; trying again")
         work.wait(IDLE_SECONDS)

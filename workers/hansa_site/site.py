@@ -24,6 +24,7 @@ from hansa.jobs.verification import check_follows
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Inbox
 from hansa.mail.carriage import Carriage
+from hansa.mail.database import passes
 from hansa.mail.letters import (
     BESIDE_BYTES,
     STANDING,
@@ -182,7 +183,8 @@ class Site:
         return True
 
     def _guarded(self, row: Inbox, data: bytes, run: Run | None, attempts: int) -> Outcome | Missing | None:
-        """Our three errors are answers; a bug of ours is logged whole, tried again, and ends the job the third time."""
+        """Our three errors are answers; a bug of ours is logged whole, tried again, and ends the job the third time.
+        What passes is the caller's: a disk that was full for a moment must not end a job."""
         try:
             return self._outcome(row, data, run)
         except ProtocolViolation as violation:
@@ -193,7 +195,9 @@ class Site:
             return Outcome(
                 (("refusal", Refusal(reason)),), f"refused: {reason}"[:500], erase=True, act=f"refuses: {reason}"
             )
-        except Exception:
+        except Exception as error:
+            if passes(error):
+                raise
             log.exception("run %s: an error of this site's own", row.run)
             if attempts + 1 < MAX_ATTEMPTS:
                 return None

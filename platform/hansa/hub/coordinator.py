@@ -22,6 +22,7 @@ from hansa.hub.models import Job, Member, Participant, TotalChunk
 from hansa.hub.records import record, tell
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Inbox
+from hansa.mail.database import passes
 from hansa.mail.letters import AskConsent, Hello, Payload, Refusal, Reply, Signed
 from hansa.messages import RunId, decode, encode, read_envelope
 from hansa.plan import SIGNED_BY_MEMBER, SIGNED_BY_PROPOSER, Plan, load
@@ -134,7 +135,8 @@ class Coordinator:
 
     def _guarded(self, run: RunId, now: float, act: Callable[[Session, Job], None]) -> None:
         """Runs `act` on an open job; one of our three errors ends the job with its sentence, in the same spirit
-        as any other act: in a transaction of its own. A bug of ours ends it too, and is logged whole."""
+        as any other act: in a transaction of its own. A bug of ours ends it too, and is logged whole. What passes is
+        the caller's: a database that was away for a moment must not end a job."""
         try:
             with Session(self._engine) as db, db.begin():
                 job = db.get(Job, run, with_for_update=True)
@@ -146,7 +148,9 @@ class Coordinator:
         except ArithmeticError:
             log.exception("run %s: the numbers have no answer", run)
             status, reason = models.REFUSED, "the numbers of this job have no finite answer"
-        except Exception:
+        except Exception as error:
+            if passes(error):
+                raise
             log.exception("run %s: an error of the hub's own", run)
             status, reason = models.FAILED, "an error of the hub's own; its log says more"
         with Session(self._engine) as db, db.begin():
@@ -168,7 +172,9 @@ class Coordinator:
                 self._apply(db, row, now)
         except ProtocolViolation as violation:
             self._set_aside(db, row, str(violation), now)
-        except Exception:
+        except Exception as error:
+            if passes(error):
+                raise
             log.exception("run %s: an error of the hub's own at a letter of '%s'", row.run, row.sender)
             row.attempts += 1
             if row.attempts < MAX_ATTEMPTS:

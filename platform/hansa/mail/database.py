@@ -5,13 +5,14 @@ before its next checkpoint), and BEGIN IMMEDIATE, so that read-then-write in one
 as it comes. Both through SQLAlchemy URLs.
 """
 
+import errno
 import threading
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 
 from hansa.errors import Refused
 
@@ -53,6 +54,15 @@ def open_engine(url: str, *, reading: bool = False) -> Engine:
             turn.release()
 
     return engine
+
+
+def passes(error: Exception) -> bool:
+    """Whether this machine can't for now: its database is away, or a disk full. It is tried again; no job ends for
+    it, and no letter is held to be bad."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    return lost or isinstance(error, OperationalError | InterfaceError | PendingRollbackError)
 
 
 def migrate(engine: Engine, tree: str) -> None:
