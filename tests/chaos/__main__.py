@@ -58,7 +58,7 @@ def _run(parties: Running, kills: int, seed: int, gap: float) -> int:
         watch.look()
         time.sleep(0.25)
     drained = time.monotonic() - last
-    while any(watch._waiting.values()) and time.monotonic() < last + PATIENCE:
+    while watch.waiting() and time.monotonic() < last + PATIENCE:
         watch.look()
         time.sleep(STEP_SECONDS)
     asker.check()

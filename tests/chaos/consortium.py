@@ -27,10 +27,24 @@ from tests.end_to_end.consortium import environment, write_toml
 WORKER, PRIVATE, ADMIN_PASSWORD = "worker", "private", secrets.token_hex(16)
 ROUND_SECONDS = 300  # faults last shorter: a site is left out only if it really can't answer
 RESTART_SECONDS = 0.1  # as systemd waits before `Restart=always`
-CLOCK = """\
-import os, time
-_true, _off = time.time, float(os.environ["CHAOS_CLOCK_OFF"])
-time.time = lambda: _true() + _off
+CUSTOM = """\
+import os
+if "CHAOS_CLOCK_OFF" in os.environ:
+    import time
+    _true, _off = time.time, float(os.environ["CHAOS_CLOCK_OFF"])
+    time.time = lambda: _true() + _off
+if "CHAOS_DIE_AT" in os.environ:
+    import itertools, signal
+    from sqlalchemy.engine.default import DefaultDialect
+    _number, _side = os.environ["CHAOS_DIE_AT"].split()
+    _commits, _commit = itertools.count(1), DefaultDialect.do_commit
+    def _do_commit(self, connection):
+        last = next(_commits) == int(_number)
+        if not last or _side == "after":
+            _commit(self, connection)
+        if last:
+            os.kill(os.getpid(), signal.SIGKILL)
+    DefaultDialect.do_commit = _do_commit
 """
 
 
@@ -39,24 +53,22 @@ class Process:
 
     def __init__(self, name: str, arguments: list[str], root: Path) -> None:
         self.name, self._arguments, self._log = name, arguments, root / "logs" / f"{name}.log"
-        self._environment, self._clock = environment(root), root / "clock"
+        self._environment, self._custom = environment(root), root / "custom"
         self._ended_at: float | None = None
-        self.started_at, self.unbidden, self.clock_off = 0.0, 0, 0.0
+        self.started_at, self.unbidden = 0.0, 0
+        self.plight: dict[str, str] = {}  # what `CUSTOM` does to it from its next start on
         self.stopped = self._killed = False
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        more = {}
-        if self.clock_off:
-            path = os.pathsep.join((str(self._clock), self._environment["PYTHONPATH"]))
-            more = {"PYTHONPATH": path, "CHAOS_CLOCK_OFF": str(self.clock_off)}
+        path = os.pathsep.join((str(self._custom), self._environment["PYTHONPATH"]))
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "hansa.cli", *self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self._environment | more,
+                env=self._environment | {"PYTHONPATH": path} | self.plight,
                 process_group=0,
             )
         self.started_at, self._ended_at = time.monotonic(), None
@@ -87,6 +99,10 @@ class Process:
         self._signal(signal.SIGCONT)
         self.stopped = False
         self.started_at = time.monotonic()
+
+    def tell_where(self) -> None:
+        """Celery writes the stack of every thread into the log."""
+        self._signal(signal.SIGUSR1)
 
     def end(self) -> None:
         self._signal(signal.SIGCONT)
@@ -172,9 +188,9 @@ class Running:
         self.disks: list[str] = []  # of parties whose disk can be filled
 
     def open(self) -> None:
-        for folder in ("logs", "clock", "tables"):
+        for folder in ("logs", "custom", "tables"):
             (self.root / folder).mkdir()
-        (self.root / "clock" / "sitecustomize.py").write_text(CLOCK, encoding="utf-8")
+        (self.root / "custom" / "sitecustomize.py").write_text(CUSTOM, encoding="utf-8")
         for name in (HUB, SITES[1]):
             self._own_disk(name)
         write_tables(self.root / "tables")

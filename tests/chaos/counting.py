@@ -119,6 +119,7 @@ def _log_twice(engine: Engine, found: Found) -> None:
             check_links((row.entry, row.digest) for row in _log(db))
         except ProtocolViolation as violation:
             found.wrong.append(f"the log: {violation}")
+            return
         for row in _log(db):
             entry = decode(row.entry, Entry)
             if entry.act in ONCE:

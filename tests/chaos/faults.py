@@ -78,11 +78,11 @@ class Faults:
         if kind == "pause":
             process.pause()
             return self._chance.uniform(2, LONGEST_PAUSE), process.resume
-        process.clock_off = self._chance.choice([-DAY, DAY])
+        process.plight = {"CHAOS_CLOCK_OFF": str(self._chance.choice([-DAY, DAY]))}
         process.kill()
 
         def right() -> None:
-            process.clock_off = 0.0
+            process.plight = {}
             process.kill()
 
         return CLOCK_LASTS, right

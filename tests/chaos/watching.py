@@ -20,11 +20,13 @@ class Watch:
         self._since: dict[str, float] = {}
         self.restarts, self.slowest = 0, 0.0
         self.wedges: list[str] = []
+        self._late: dict[tuple[str, str], int] = {}  # by server and consumer: which of the wedges
 
     def look(self) -> None:
         for name, server in self._parties.servers.items():
             if self._since.get(name) != server.started_at:
                 self.restarts += name in self._since
+                self._late = {where: wedge for where, wedge in self._late.items() if where[0] != name}
                 self._since[name], self._waiting[name] = server.started_at, set(self._consumers(name))
             if self._waiting[name]:
                 self._look_at(name, server)
@@ -33,21 +35,26 @@ class Watch:
         """The processes that must block there: the hub's gateway and the site; or the hub's workers."""
         return [HUB, WORKER] if server == PRIVATE else [HUB, server]
 
+    def waiting(self) -> bool:
+        return any(self._waiting.values())
+
     def _look_at(self, name: str, server: Server) -> None:
-        seen = self._seen(name, server)
-        now = time.monotonic()
+        seen, now = self._seen(name, server), time.monotonic()
         for consumer in sorted(self._waiting[name]):
-            process = self._parties.processes[consumer]
+            process, where = self._parties.processes[consumer], (name, consumer)
             started_later = process.started_at > server.started_at
             if consumer in seen:
                 self._waiting[name].discard(consumer)
-                if not started_later:
+                if where in self._late:
+                    self.wedges[self._late.pop(where)] += f"; back after {now - server.started_at:.0f} s"
+                elif not started_later:
                     self.slowest = max(self.slowest, now - server.started_at)
-            elif process.stopped:
+            elif process.stopped or where in self._late:
                 continue
             elif now > max(server.started_at, process.started_at + START_SECONDS * started_later) + BACK_SECONDS:
-                self._waiting[name].discard(consumer)
+                self._late[where] = len(self.wedges)
                 self.wedges.append(f"{consumer} at the broker of {name}")
+                process.tell_where()
 
     def _seen(self, name: str, server: Server) -> set[str]:
         """Who blocks there, or works on what it took. Of the hub's two workers both must."""

@@ -19,6 +19,8 @@ def _run(database: str, stride: int, workers: int) -> bool:
             played.append(one)
             if one.wrong:
                 print(f"  {one.point}: {one.wrong}", flush=True)
+            if len(played) % 100 == 0:
+                print(f"  {len(played)} of {len(points[::stride])}", flush=True)
         pool.close()
         pool.join()
     roles = Counter(f"{'hub' if one.point.party == 'hub' else 'site'} {one.point.role}" for one in played)
