@@ -57,7 +57,7 @@ class Watch:
                 process.tell_where()
 
     def _seen(self, name: str, server: Server) -> set[str]:
-        """Who blocks there, or works on what it took. Of the hub's two workers both must."""
+        """Who blocks there."""
         try:
             with redis.Redis.from_url(server.administer(), socket_timeout=1) as client:
                 rows = client.client_list()
@@ -65,6 +65,13 @@ class Watch:
             return set()
         blocked = [(row["user"], row["cmd"]) for row in rows]  # type: ignore[index]
         if name == PRIVATE:
-            return {HUB, WORKER} if sum(cmd == "brpop" for _user, cmd in blocked) >= 2 else set()
+            return self._at_private(sum(cmd == "brpop" for _user, cmd in blocked))
         found = {HUB} if any(user == "hub" and cmd == "blmove" for user, cmd in blocked) else set()
         return found | ({name} if any(user == f"site-{name}" and cmd == "brpop" for user, cmd in blocked) else set())
+
+    def _at_private(self, blocked: int) -> set[str]:
+        """The hub's two workers look alike there: as many must block as are able to."""
+        now, both = time.monotonic(), {HUB, WORKER}
+        processes = {name: self._parties.processes[name] for name in both}
+        able = {name for name, one in processes.items() if not one.stopped and now > one.started_at + START_SECONDS}
+        return both if blocked >= len(both) else able if blocked >= len(able) else set()

@@ -30,6 +30,7 @@ from hansa.protocols.secure_sum import Opened
 
 log = logging.getLogger("hansa.hub")
 MAX_ATTEMPTS = 3  # at one letter, before it is set aside
+LATE_SECONDS = 60.0  # a ticker that runs closes a round sooner than this after its deadline
 _ADDING_UP = exists().where(TotalChunk.run == Job.run, TotalChunk.round == Job.round, TotalChunk.digest.is_(None))
 _UNANSWERED = exists().where(
     Participant.run == Job.run,
@@ -124,14 +125,16 @@ class Coordinator:
         return sorted(waiting), list(late)
 
     def _mend_deadlines(self, now: float) -> None:
-        """A deadline further off than a round lasts was written before the clock was set back."""
+        """A deadline further off than a round lasts, or long past, was written by another clock: before this one was
+        set, or by a further worker of the hub whose clock is wrong. The round gets its time again."""
         lasts = self._desk.charter.rules.round_seconds
-        ahead = Job.status.in_(models.OPEN), Job.deadline > now + lasts + 1
+        strange = or_(Job.deadline > now + lasts + 1, Job.deadline < now - LATE_SECONDS)
+        of_job = Job.status.in_(models.OPEN), strange
         with Session(self._reading) as db:
-            if db.scalar(select(Job.run).where(*ahead).limit(1)) is None:
+            if db.scalar(select(Job.run).where(*of_job).limit(1)) is None:
                 return
         with Session(self._engine) as db, db.begin():
-            db.execute(update(Job).where(*ahead).values(deadline=now + lasts))
+            db.execute(update(Job).where(*of_job).values(deadline=now + lasts))
 
     def _guarded(self, run: RunId, now: float, act: Callable[[Session, Job], None]) -> None:
         """Runs `act` on an open job; one of our three errors ends the job with its sentence, in the same spirit
