@@ -2,15 +2,17 @@
 
 import errno
 import itertools
+import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Engine, event, select, text
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from hansa.charter import Rules
 from hansa.hub import rounds
+from hansa.mail import database
 from hansa.mail.boxes import SetAside
 from hansa.messages import HUB
 from hansa_site import site
@@ -81,3 +83,27 @@ def test_a_folder_of_chunks_that_is_full_for_a_while_ends_no_job(
     assert troubles > 3
     assert took_part(world, run) == world.names
     check_right(world, run)
+
+
+def test_who_waits_too_long_for_its_turn_at_the_database_is_told_so_as_of_any_trouble_that_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was stopped for a minute: its threads waited too long, and one that died of it never came back."""
+    monkeypatch.setattr(database, "LOCK_SECONDS", 0.05)
+    engine = database.open_engine(f"sqlite:///{tmp_path}/turns.sqlite")
+    told: list[SQLAlchemyError] = []
+
+    def wait() -> None:
+        try:
+            engine.connect().execute(text("SELECT 1"))
+        except SQLAlchemyError as error:
+            told.append(error)
+
+    with engine.begin() as held:
+        held.execute(text("CREATE TABLE t (x INTEGER)"))
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        waiting.join()
+    assert [database.passes(error) for error in told] == [True]
+    with engine.begin() as again:
+        again.execute(text("INSERT INTO t VALUES (1)"))

@@ -12,7 +12,14 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, PendingRollbackError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    PendingRollbackError,
+)
+from sqlalchemy.exc import TimeoutError as WaitedTooLong
 
 from hansa.errors import Refused
 
@@ -44,7 +51,8 @@ def open_engine(url: str, *, reading: bool = False) -> Engine:
         if not reading:
             # SQLite waits for a lock by sleeping longer and longer; the threads of one process take turns here.
             if not turn.acquire(timeout=LOCK_SECONDS):
-                raise RuntimeError("a transaction of this process has not ended, or another was begun inside it")
+                # Also after the process was stopped for a while; whoever waits in a loop is to try again, not to die.
+                raise WaitedTooLong("a transaction of this process has not ended, or another was begun inside it")
             connection.info[_HELD] = True
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
@@ -62,7 +70,7 @@ def passes(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    return lost or isinstance(error, OperationalError | InterfaceError | PendingRollbackError)
+    return lost or isinstance(error, OperationalError | InterfaceError | PendingRollbackError | WaitedTooLong)
 
 
 def migrate(engine: Engine, tree: str) -> None:
