@@ -89,6 +89,7 @@ class Asker(threading.Thread):
         self.ended: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.wrongs: list[str] = []
+        self.failures: list[str] = []
         self.asked = self.survivors_only = self.slowest = 0
 
     def run(self) -> None:
@@ -99,11 +100,14 @@ class Asker(threading.Thread):
                     self._ask()
             except SQLAlchemyError:  # the database is away for a moment, or its disk is full
                 self._stop_asked.wait(0.5)
+            except Exception as error:
+                self.failures.append(f"no more jobs were asked: {type(error).__name__}: {error}")
+                return
             self._stop_asked.wait(0.2)
 
     def stop(self) -> None:
+        """Asks nothing more; `join` waits for what is under way."""
         self._stop_asked.set()
-        self.join()
 
     def _ask(self) -> None:
         run = actions.propose(self._hub, PERSON, question(self._chance))
