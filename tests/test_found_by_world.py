@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
+from hansa.charter import Rules
 from hansa.hub import models
 from hansa.mail import boxes
 from hansa.mail.boxes import Outbox
@@ -77,3 +78,35 @@ def test_a_letter_is_sent_again_soon_though_the_clock_was_set_back_a_day() -> No
         boxes.posted(db, boxes.due(db, now), now, 0.5)
         assert boxes.due(db, now + HOUR)
         assert boxes.due(db, now - DAY + HOUR)
+
+
+@pytest.mark.parametrize("off", [-DAY, DAY])
+def test_a_further_worker_of_the_hub_whose_clock_is_a_day_off_ends_no_job(
+    tmp_path: Path, off: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by chaos: the rounds that it opened were over at the ticker's next look, and no site had answered."""
+    world = World(tmp_path, sites=3, rules=Rules(round_seconds=300))
+    true = world._turn
+
+    def turn(run: str) -> None:
+        world.now += off
+        world.coordinator.turn(run, world.now)
+        world.now -= off
+        true(run)
+
+    monkeypatch.setattr(world, "_turn", turn)
+    run, began = world.propose(), world.now
+    assert world.finish(run).status == "done", world.job(run).reason
+    assert world.now < began + 60
+
+
+def test_a_letter_received_while_the_hubs_clock_was_ahead_is_worked_off_though_its_ring_was_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by chaos: the ticker rings for letters that have rested, and one from tomorrow rested for a day."""
+    world = World(tmp_path, sites=3, rules=Rules(round_seconds=600))
+    true = world.doors["s1"].receive
+    monkeypatch.setattr(world.doors["s1"], "receive", lambda data, now: (true(data, now + DAY)[0], None))
+    run, began = world.propose(), world.now
+    assert world.finish(run).status == "done", world.job(run).reason
+    assert world.now < began + 60

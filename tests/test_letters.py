@@ -5,7 +5,6 @@ import random
 import shutil
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -45,6 +44,7 @@ from hansa.mail.letters import STANDING, TO_HUB, TO_SITE, Ack, Refusal, Reply, R
 from hansa.mail.poster import Poster
 from hansa.messages import Header, read_envelope
 from hansa_site import journal
+from tests.world import AtOnce
 
 NAMES = ("hub", "a", "b", "c")
 SIGNING = {name: SigningKey(bytes([place]) * 32) for place, name in enumerate(NAMES)}
@@ -329,15 +329,6 @@ class Way:
 
     def reset(self) -> None:
         self.resets += 1
-
-
-class AtOnce(Executor):
-    """A lane that has done its work when it is given."""
-
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
 
 
 def poster(engine: Engine, desk: Desk, **ways: Way) -> Poster:

@@ -27,7 +27,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_a_job_over_a_lossy_queue_ends_right_with_the_hub_on_postgresql(tmp_path: Path, url: str) -> None:
-    world = World(tmp_path, faults=BAD_DAY, rules=Rules(round_seconds=600), hub_url=url)
+    world = World(tmp_path, faults=BAD_DAY, rules=Rules(round_seconds=600), urls={HUB: url})
     run = world.propose()
     assert world.finish(run).status == "done"
     assert took_part(world, run) == world.names

@@ -9,8 +9,10 @@ Each site holds one row, 3^i, so that the total tells exactly who is in it.
 import heapq
 import random
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine, event, select
 from sqlalchemy.orm import Session
@@ -25,6 +27,7 @@ from hansa.hub.gateway import Door
 from hansa.hub.models import Job, Participant
 from hansa.jobs.base import Column, Schema
 from hansa.mail import boxes
+from hansa.mail.acks import Owed
 from hansa.mail.blobs import Chunks, Folder
 from hansa.mail.boxes import Desk, Outbox
 from hansa.mail.carriage import Carriage
@@ -89,9 +92,18 @@ class Shelf:
         pass
 
 
-def _hub_engine(url: str) -> Engine:
+class AtOnce(Executor):
+    """A lane that has done its work when it is given."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def _engine_at(url: str, tree: str) -> Engine:
     engine = open_engine(url)
-    migrate(engine, "hub")
+    migrate(engine, tree)
     return engine
 
 
@@ -108,8 +120,8 @@ def _engine(path: Path, bases: list[type]) -> Engine:
 
 
 class World:
-    """`sites` parties and a hub under `folder`; letters fly with `faults` drawn from `seed`. `hub_url`: a database.
-    `hub_chunks`: where the hub's chunks lie, if not in a folder."""
+    """`sites` parties and a hub under `folder`; letters fly with `faults` drawn from `seed`. `urls`: databases
+    of parties that don't keep theirs in `folder`. `hub_chunks`: where the hub's chunks lie, if not in a folder."""
 
     def __init__(
         self,
@@ -118,7 +130,7 @@ class World:
         seed: int = 0,
         faults: Faults = Faults(),
         rules: Rules | None = None,
-        hub_url: str = "",
+        urls: Mapping[str, str] = {},
         hub_chunks: Chunks | None = None,
     ) -> None:
         self.chance = random.Random(seed)
@@ -138,14 +150,11 @@ class World:
         if hub_chunks is not None:
             self.desks[HUB] = Desk(HUB, self.charter, *self._keys[HUB], hub_chunks)
         self._shelves: dict[str, dict[bytes, bytes]] = {name: {} for name in self.names}
-        hub = _hub_engine(hub_url) if hub_url else _engine(folder / "hub.sqlite", [models.Base, boxes.Base])
-        self.engines = {HUB: hub}
+        self._urls = urls
+        self.engines = {name: self._open(name) for name in [HUB, *self.names]}
         for name in self.names:
-            self.engines[name] = _engine(folder / f"{name}.sqlite", [journal.Base, boxes.Base])
             (folder / f"{name}.csv").write_text(f"x\n{self.values[name]}\n", encoding="utf-8")
-        self.doors = {
-            name: Door(self.engines[HUB], self.desks[HUB], name, self._carriage(HUB, name)) for name in self.names
-        }
+        self.doors = {name: self._door(name) for name in self.names}
         self.sites = {name: self._site(name) for name in self.names}
         self.coordinator = self._coordinator()
         with Session(self.engines[HUB]) as db, db.begin():
@@ -156,6 +165,14 @@ class World:
 
     def _draw(self, size: int) -> bytes:
         return self.chance.randbytes(size)
+
+    def _open(self, name: str) -> Engine:
+        if name in self._urls:
+            return _engine_at(self._urls[name], "hub" if name == HUB else "site")
+        return _engine(self._folder / f"{name}.sqlite", [(models if name == HUB else journal).Base, boxes.Base])
+
+    def _door(self, site: str) -> Door:
+        return Door(self.engines[HUB], self.desks[HUB], site, self._carriage(HUB, site))
 
     def _site(self, name: str) -> Site:
         source = TableSource("numbers", str(self._folder / f"{name}.csv"))
@@ -189,8 +206,10 @@ class World:
         """The party is built anew from its database."""
         self.dead.discard(name)
         self.counts.restarts += 1
+        self.desks[name].owed = Owed()
         if name == HUB:
             self.coordinator = self._coordinator()
+            self.doors = {site: self._door(site) for site in self.names}
         else:
             self.sites[name] = self._site(name)
 

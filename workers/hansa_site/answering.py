@@ -19,6 +19,7 @@ from hansa.jobs.base import Job, Step, Table, check_step, from_ring, to_ring
 from hansa.jobs.verification import check_follows
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Inbox
+from hansa.mail.database import passes
 from hansa.mail.letters import (
     AskConsent,
     End,
@@ -85,7 +86,8 @@ class Answering:
         self._loaded: dict[str, Table] = {}  # rows of running jobs; a restart reads them again
 
     def answer(self, row: Inbox, data: bytes, run: Run | None, attempts: int) -> Outcome | Missing | None:
-        """Our three errors are answers; a bug of ours is logged whole, tried again, and ends the job the third time."""
+        """Our three errors are answers; a bug of ours is logged whole, tried again, and ends the job the third time.
+        What passes is the caller's: a disk that was full for a moment must not end a job."""
         try:
             return self._outcome(row, data, run)
         except ProtocolViolation as violation:
@@ -96,7 +98,9 @@ class Answering:
             return Outcome(
                 (("refusal", Refusal(reason)),), f"refused: {reason}"[:500], erase=True, act=f"refuses: {reason}"
             )
-        except Exception:
+        except Exception as error:
+            if passes(error):
+                raise
             log.exception("run %s: an error of this site's own", row.run)
             if attempts + 1 < MAX_ATTEMPTS:
                 return None

@@ -96,8 +96,8 @@ def _work(site: Site, most: int, work: threading.Event, bell: threading.Event, s
     def work_off(number: int) -> None:
         try:
             site.work_off(number, time.time())
-        except SQLAlchemyError:
-            log.exception("the site's database can't be reached; trying again")
+        except (SQLAlchemyError, OSError):
+            log.exception("the site's database can't be reached, or its disk is full; trying again")
         finally:
             hands.release()
             bell.set()

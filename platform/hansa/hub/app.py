@@ -31,6 +31,7 @@ from hansa.mail.workers import Worker
 log = logging.getLogger("hansa.hub")
 TICK_SECONDS = 0.25
 STAND_BY_SECONDS = 0.5
+RING_SECONDS = 2.0
 
 
 class Bell:
@@ -59,6 +60,7 @@ class Office:
         self.coordinator = Coordinator(self.engines.writing, self.engines.reading, self.desk)
         self.private, self.mailboxes = self.settings.addresses(home)
         self.turns, self.adding = Bell(self.private, TURN_TASK), Bell(self.private, ADD_TASK)
+        self._rung: dict[str, float] = {}  # by the ticker, when: a turn that lasts is not rung for at every tick
         self.doors = {site: _door(self.engines.writing, self.desk, site, at) for site, at in self.mailboxes.items()}
 
     def turn(self, run: str) -> None:
@@ -73,8 +75,11 @@ class Office:
     def tick(self) -> None:
         now = time.time()
         waiting, closed = self.coordinator.tick(now)
+        self._rung = {run: at for run, at in self._rung.items() if now < at + RING_SECONDS and at <= now}
         for run in waiting:
-            self.turns.ring(run)
+            if run not in self._rung:
+                self._rung[run] = now
+                self.turns.ring(run)
         for run in closed:
             self._follow(run, now)
         self._fetch(now)

@@ -13,7 +13,7 @@ Time is an argument; keys are the desk's. Chance is drawn by HPKE alone.
 import logging
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, and_, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 import hansa
@@ -24,6 +24,7 @@ from hansa.hub.models import Job, Member, Participant, TotalChunk
 from hansa.hub.records import record, tell
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Inbox
+from hansa.mail.database import passes
 from hansa.mail.letters import (
     SINCE,
     STANDING,
@@ -43,6 +44,19 @@ from hansa.protocols.secure_sum import Opened
 
 log = logging.getLogger("hansa.hub")
 MAX_ATTEMPTS = 3  # at one letter, before it is set aside
+LATE_SECONDS = 60.0  # a ticker that runs closes a round sooner than this after its deadline
+_ADDING_UP = exists().where(TotalChunk.run == Job.run, TotalChunk.round == Job.round, TotalChunk.digest.is_(None))
+_UNANSWERED = exists().where(
+    Participant.run == Job.run,
+    Participant.asked,
+    or_(Participant.reply.is_(None), Participant.chunks.is_not(None)),
+)
+# Whoever made the round complete was killed before it could ring, or its ring was lost.
+_COMPLETE = select(Job.run).where(
+    or_(Job.status == "consenting", and_(Job.status.in_(models.OPEN), Job.state.is_not(None))),
+    ~_UNANSWERED,
+    ~_ADDING_UP,
+)
 
 
 class Coordinator:
@@ -51,7 +65,8 @@ class Coordinator:
 
     def adopt(self, now: float) -> None:
         """At the start of a process. Rounds that ran out while no hub ran get their time again: their replies may
-        wait in the mailboxes, and their requests in the outbox."""
+        wait in the mailboxes, and their requests in the outbox. Totals that were being added up are given out again:
+        who had them may have been killed too."""
         with Session(self._engine) as db, db.begin():
             if db.scalar(select(models.AuditEntry).limit(1)) is None:
                 charter = self._desk.charter
@@ -61,6 +76,7 @@ class Coordinator:
             again = now + self._desk.charter.rules.round_seconds
             late = update(Job).where(Job.status.in_(models.OPEN), Job.deadline < again)
             db.execute(late.values(deadline=again, opened_at=now))
+            db.execute(update(Job).where(Job.status.in_(models.OPEN), _ADDING_UP).values(deadline=now))
 
     def turn(self, run: RunId, now: float) -> None:
         """Rung for a letter, for a vector that is whole, for a total that is added up: any of them may have been the
@@ -126,31 +142,36 @@ class Coordinator:
             return db.scalar(whole) is None
 
     def tick(self, now: float) -> tuple[list[RunId], list[RunId]]:
-        """Closes what is due. Gives the runs whose letters wait, in case the doorbell was lost; and those closed."""
+        """Closes what is due. Gives the runs whose letters wait or whose round is complete, in case the doorbell was
+        lost; and those closed."""
         self._mend_deadlines(now)
         with Session(self._reading) as db:
             late = db.scalars(select(Job.run).where(Job.status.in_(models.OPEN), Job.deadline <= now)).all()
-            waiting = db.scalars(
-                select(Inbox.run).where(Inbox.done_at.is_(None), Inbox.received_at < now - 1).distinct()
-            ).all()
+            # A letter from the future was received before the clock was set back.
+            rested = or_(Inbox.received_at < now - 1, Inbox.received_at > now + 1)
+            waiting = {*db.scalars(select(Inbox.run).where(Inbox.done_at.is_(None), rested).distinct())}
+            waiting.update(db.scalars(_COMPLETE))
         for run in late:
             self._guarded(run, now, lambda db, job: rounds.close_at_deadline(db, self._desk, job, now))
         self.admit(now)
-        return list(waiting), list(late)
+        return sorted(waiting), list(late)
 
     def _mend_deadlines(self, now: float) -> None:
-        """A deadline further off than a round lasts was written before the clock was set back."""
+        """A deadline further off than a round lasts, or long past, was written by another clock: before this one was
+        set, or by a further worker of the hub whose clock is wrong. The round gets its time again."""
         lasts = self._desk.charter.rules.round_seconds
-        ahead = Job.status.in_(models.OPEN), Job.deadline > now + lasts + 1
+        strange = or_(Job.deadline > now + lasts + 1, Job.deadline < now - LATE_SECONDS)
+        of_job = Job.status.in_(models.OPEN), strange
         with Session(self._reading) as db:
-            if db.scalar(select(Job.run).where(*ahead).limit(1)) is None:
+            if db.scalar(select(Job.run).where(*of_job).limit(1)) is None:
                 return
         with Session(self._engine) as db, db.begin():
-            db.execute(update(Job).where(*ahead).values(deadline=now + lasts))
+            db.execute(update(Job).where(*of_job).values(deadline=now + lasts))
 
     def _guarded(self, run: RunId, now: float, act: Callable[[Session, Job], None]) -> None:
         """Runs `act` on an open job; one of our three errors ends the job with its sentence, in the same spirit
-        as any other act: in a transaction of its own. A bug of ours ends it too, and is logged whole."""
+        as any other act: in a transaction of its own. A bug of ours ends it too, and is logged whole. What passes is
+        the caller's: a database that was away for a moment must not end a job."""
         try:
             with Session(self._engine) as db, db.begin():
                 job = db.get(Job, run, with_for_update=True)
@@ -165,7 +186,9 @@ class Coordinator:
         except OSError as error:
             log.warning("run %s: the disk or the store of chunks is away, tried again later: %s", run, error)
             return
-        except Exception:
+        except Exception as error:
+            if passes(error):
+                raise
             log.exception("run %s: an error of the hub's own", run)
             status, reason = models.FAILED, "an error of the hub's own; its log says more"
         with Session(self._engine) as db, db.begin():
@@ -190,7 +213,9 @@ class Coordinator:
         except OSError as error:  # the disk, or the store of chunks: no fault of the letter's
             log.warning("run %s: a letter of '%s' waits: %s", row.run, row.sender, error)
             return False
-        except Exception:
+        except Exception as error:
+            if passes(error):
+                raise
             log.exception("run %s: an error of the hub's own at a letter of '%s'", row.run, row.sender)
             row.attempts += 1
             if row.attempts < MAX_ATTEMPTS:

@@ -5,13 +5,21 @@ before its next checkpoint), and BEGIN IMMEDIATE, so that read-then-write in one
 as it comes. Both through SQLAlchemy URLs.
 """
 
+import errno
 import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    PendingRollbackError,
+)
+from sqlalchemy.exc import TimeoutError as WaitedTooLong
 
 from hansa.errors import Refused
 
@@ -55,7 +63,8 @@ def open_engine(url: str, *, reading: bool = False, durable: bool = True) -> Eng
         if not reading:
             # SQLite waits for a lock by sleeping longer and longer; the threads of one process take turns here.
             if not turn.acquire(timeout=LOCK_SECONDS):
-                raise RuntimeError("a transaction of this process has not ended, or another was begun inside it")
+                # Also after the process was stopped for a while; whoever waits in a loop is to try again, not to die.
+                raise WaitedTooLong("a transaction of this process has not ended, or another was begun inside it")
             connection.info[_HELD] = True
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
@@ -81,6 +90,15 @@ class Engines(NamedTuple):
 
 def open_engines(url: str) -> Engines:
     return Engines(open_engine(url), open_engine(url, reading=True), open_engine(url, durable=False))
+
+
+def passes(error: Exception) -> bool:
+    """Whether this machine can't for now: its database is away, or a disk full. It is tried again; no job ends for
+    it, and no letter is held to be bad."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    return lost or isinstance(error, OperationalError | InterfaceError | PendingRollbackError | WaitedTooLong)
 
 
 def migrate(engine: Engine, tree: str) -> None:

@@ -18,7 +18,8 @@
 | acks        | both        | Acks        | these letters are in my inbox                            |
 | welcome     | hub → site  | Welcome     | I am up, and of this version                             |
 
-The last two came with version 2; who has not been heard to speak it gets single acks, and no welcome.
+The last two came with version 2; who has not been heard to speak it gets single acks, and no welcome. Talk of chunks
+changed with it: no kind of Hansa 0.1 needed any.
 """
 
 import re
@@ -140,7 +141,8 @@ PAYLOADS: dict[str, type[Payload]] = {
     "acks": Acks,
     "welcome": Welcome,
 }
-SINCE = dict.fromkeys(PAYLOADS, 1) | {"acks": 2, "welcome": 2}  # the version of the letters that a kind came with
+# The version of the letters that a kind came with, or in which it was last changed.
+SINCE = dict.fromkeys(PAYLOADS, 1) | {"acks": 2, "welcome": 2, "wanted": 2, "here": 2}
 TO_SITE = frozenset({"sign-plan", "ask-consent", "open", "round", "end", "wanted", "here", "ack", "acks", "welcome"})
 TO_HUB = frozenset({"hello", "plan-signed", "consent", "refusal", "reply", "wanted", "here", "ack", "acks"})
 BESIDE_BYTES = 2**18  # a vector up to this size travels in the letter
