@@ -22,7 +22,7 @@ from hansa.messages import HUB, Envelope, Header, check_sender, decode, encode, 
 from hansa.messages import _signed as signed_part
 from hansa.protocols import key_setup, secure_sum
 from hansa_site.settings import TableSource
-from hansa_site.tables import schema
+from hansa_site.tables import load, schema
 from tests.fuzz.mutations import NASTY, mutated
 from tests.fuzz.targets import OURS, Finished, Target, envelopes, finished, targets
 
@@ -145,6 +145,13 @@ def test_a_parquet_file_on_which_its_reader_panics_is_refused(doors: dict[str, T
     target, chance = doors["Parquet"], random.Random("Parquet")
     for _ in range(2500):
         check(target, mutated(chance, target.seeds))
+
+
+@pytest.mark.parametrize("name", ["*", "^.*$"])
+def test_a_column_whose_name_polars_would_expand_is_that_column(tmp_path: Path, name: str) -> None:
+    (tmp_path / "t.csv").write_text(f"secret,{name}\n7,1\n8,2\n", encoding="utf-8")
+    table = load(TableSource("t", "t.csv"), tmp_path, (name,))
+    assert table.rows == 2 and list(table.columns) == [name] and list(table.columns[name]) == [1.0, 2.0]
 
 
 # Bombs

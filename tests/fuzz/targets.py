@@ -87,11 +87,11 @@ def targets(done: Finished, folder: Path) -> dict[str, Target]:
     found["replay"] = Target(partial(_replay, world), (proof,))
     evidence_file.write(folder / "seed.zip", proof, [], lambda _digest: b"")
     found["evidence file"] = Target(partial(_file, folder / "f.zip", _zip), ((folder / "seed.zip").read_bytes(),))
-    return found | _texts(folder)
+    return found | texts(folder)
 
 
-def _texts(folder: Path) -> dict[str, Target]:
-    """What people write, and tables."""
+def texts(folder: Path) -> dict[str, Target]:
+    """What people write, and tables; no world is needed for these."""
     import polars as pl
 
     pl.DataFrame({"x": [1.0, 2.0], "g": ["a", None]}).write_parquet(folder / "seed.parquet")

@@ -65,7 +65,8 @@ def _read(source: TableSource, base: Path, names: tuple[str, ...] | None) -> pl.
     for name in names or ():
         if name not in frame.columns:
             raise Refused(f"table '{source.name}' has no column '{name}'")
-    return frame if names is None else frame.select(names)
+    # Not `select`: it takes the name "*" for every column, and "^…$" for a pattern.
+    return frame if names is None else pl.DataFrame([frame.get_column(name) for name in names])
 
 
 def _file(source: TableSource, base: Path) -> pl.DataFrame:
