@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test test-page world chaos crash-points vectors check bench setup clean
+.PHONY: demo test test-page world chaos crash-points vectors fuzz check bench setup clean
 
 demo: setup  ## four hospitals compute together; ARGS=--once ends by itself
 	@$(BIN)/hansa demo $(ARGS)
@@ -28,6 +28,10 @@ crash-points: .venv/developing  ## a party dies at every durable write of a job;
 
 vectors: .venv/developing  ## test vectors of whole runs, from seeds; ARGS=--anew draws encapsulations anew
 	@$(BIN)/python -m tests.run_vectors $(ARGS)
+
+fuzz: .venv/developing  ## every parser under atheris; ARGS="--seconds 600 --only plan"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --only-binary :all: -e '.[fuzz]' 2>/dev/null || true
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 check: .venv/developing  ## style, types, import contracts, migrations, tests
 	@$(BIN)/ruff check .

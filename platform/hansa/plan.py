@@ -1,11 +1,11 @@
 """The plan: the exact bytes of a question. Its digest is what members sign."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from hansa import toml
 from hansa.charter import Charter
 from hansa.crypto.keys import digest
 from hansa.errors import ProtocolViolation, Refused
@@ -77,11 +77,7 @@ class Question(Struct, frozen=True):
 
 def read_question(text: str, where: str) -> Question:
     """A PLAN.toml; refuses in one sentence what it can't mean."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise Refused(f"{where}: not a TOML file: {error}") from error
-    return question_from(table, where)
+    return question_from(toml.parse(text, where), where)
 
 
 def question_from(table: Mapping[str, Any], where: str) -> Question:

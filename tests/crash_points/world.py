@@ -29,7 +29,7 @@ from hansa.mail.poster import Poster
 from hansa.messages import HUB, decode
 from hansa.plan import Question, make
 from hansa.replay import replay
-from hansa_site import journal, site
+from hansa_site import journal, vectors
 from tests.crash_points.points import Crash, Point, Points
 from tests.test_replay import evidence_of
 from tests.world import PERSON, AtOnce, Flight, Shelf, World
@@ -38,7 +38,8 @@ SEED = 11
 PATIENT = Rules(round_seconds=3600)
 STALLED_SECONDS = 600.0  # of the world's clock: a job that took longer waited for a deadline
 HUB_ROLES = {"turn": "turning", "tick": "ticking", "add_up": "adding up", "adopt": "starting"}
-DOOR_ROLES = {"receive": "gateway", "fetch": "fetching"}
+DOOR_ROLES = {"receive": "gateway"}
+VECTORS_ROLES = {"fetch": "fetching"}
 SITE_ROLES = {"receive": "receiving", "work": "working", "hello": "starting"}
 
 
@@ -46,8 +47,10 @@ def small_chunks(patch: pytest.MonkeyPatch) -> None:
     """So that the first total of a table of counts goes up and comes down in chunks, and the second in letters."""
     for module in (prg, blobs):
         patch.setattr(module, "CHUNK_BYTES", 1024)
-    for module in (rounds, site):
+    for module in (rounds, vectors):
         patch.setattr(module, "BESIDE_BYTES", 512)
+    # Files are written one after another, by whom the crash is meant for.
+    patch.setattr(blobs, "ThreadPoolExecutor", lambda *_: AtOnce())
 
 
 class Watched:
@@ -73,13 +76,13 @@ class WatchedShelf(Shelf):
         super().__init__(world, chunks)
         self._points = world.points
 
-    def offer(self, chunks: Any) -> None:
+    def offer(self, name: bytes, box: bytes) -> None:
         with self._points.around("lay"):
-            super().offer(chunks)
+            super().offer(name, box)
 
-    def take(self, digest: bytes) -> bytes | None:
+    def take(self, name: bytes) -> bytes | None:
         with self._points.around("take"):
-            return super().take(digest)
+            return super().take(name)
 
 
 class Letters:
@@ -122,6 +125,8 @@ class CrashWorld(World):
         if name == HUB:
             self.coordinator = self._coordinator()
             doors = {site: self._door(site) for site in self.names}
+            for door in doors.values():
+                door.vectors = Watched(door.vectors, HUB, VECTORS_ROLES, self.points)  # type: ignore[assignment]
             self.doors = {site: Watched(door, HUB, DOOR_ROLES, self.points) for site, door in doors.items()}  # type: ignore[misc]
         else:
             self.sites[name] = self._site(name)

@@ -1,12 +1,12 @@
 """What an institution sets for its site: `site.toml` in the site's home, readable by its user alone."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
 
+from hansa import toml
 from hansa.errors import Refused
 from hansa.mail.tls import Address, Tls, address
 from hansa.messages import is_site_id
@@ -83,8 +83,6 @@ def convert(raw: object, where: str) -> Settings:
 def read_settings(home: Path) -> Settings:
     path = home / "site.toml"
     try:
-        return convert(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
+        return convert(toml.read(path), str(path))
     except FileNotFoundError as error:
         raise Refused(f"{home} is not the home of a site: it holds no site.toml") from error
-    except tomllib.TOMLDecodeError as error:
-        raise Refused(f"{path}: not a TOML file: {error}") from error

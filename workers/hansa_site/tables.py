@@ -18,6 +18,8 @@ from hansa.jobs.base import Column, Schema, Table
 from hansa_site.settings import TableSource
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+# What a damaged Parquet file makes of Polars is no Exception, and would end the site's thread.
+_POLARS_ERRORS = pl.exceptions.PolarsError, pl.exceptions.PanicException
 MISSING = ["", "NA", "N/A", "?", "NaN", "nan", "null", "NULL", "."]
 
 
@@ -63,7 +65,8 @@ def _read(source: TableSource, base: Path, names: tuple[str, ...] | None) -> pl.
     for name in names or ():
         if name not in frame.columns:
             raise Refused(f"table '{source.name}' has no column '{name}'")
-    return frame if names is None else frame.select(names)
+    # Not `select`: it takes the name "*" for every column, and "^…$" for a pattern.
+    return frame if names is None else pl.DataFrame([frame.get_column(name) for name in names])
 
 
 def _file(source: TableSource, base: Path) -> pl.DataFrame:
@@ -79,7 +82,7 @@ def _file(source: TableSource, base: Path) -> pl.DataFrame:
         with path.open(encoding="utf-8", newline="") as lines:
             _check_names(source, next(csv.reader(lines), []))
         return pl.read_csv(path, infer_schema_length=None, null_values=MISSING)
-    except (pl.exceptions.PolarsError, UnicodeDecodeError, csv.Error, OSError) as error:
+    except (*_POLARS_ERRORS, UnicodeDecodeError, csv.Error, OSError) as error:
         what = "Parquet" if path.suffix.lower() in (".parquet", ".pq") else "CSV"
         raise Refused(f"table '{source.name}': {source.path} is not a {what} file that can be read") from error
 

@@ -12,7 +12,6 @@ import secrets
 import shutil
 import signal
 import time
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -22,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from hansa import charter as charters
+from hansa import toml
 from hansa.charter import Party, SignedCharter
 from hansa.cli.processes import Child, Family
 from hansa.crypto.keys import HYBRID_SEED_BYTES, SEED_BYTES
@@ -57,13 +57,10 @@ class Consortium(Struct, frozen=True, forbid_unknown_fields=True):
 def read_consortium(path: Path) -> Consortium:
     """The file, with its tables' paths made absolute; refuses what can't work in one sentence."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        found = msgspec.convert(raw, Consortium)
+        found = msgspec.convert(toml.read(path), Consortium)
     except FileNotFoundError as error:
         raise Refused(f"there is no file {path}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"{path} can't be read") from error
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except msgspec.ValidationError as error:
         raise Refused(f"{path}: {error}") from error
     charters.rules_from(found.rules)
     try:

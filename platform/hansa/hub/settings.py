@@ -1,11 +1,11 @@
 """What an operator sets for a hub: `hub.toml` in its home, readable by its user alone (addresses hold passwords)."""
 
-import tomllib
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from hansa import toml
 from hansa.charter import Charter, load
 from hansa.crypto.keys import HYBRID_SEED_BYTES, SEED_BYTES, HybridKey, SigningKey
 from hansa.errors import Refused
@@ -43,10 +43,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 def read_settings(home: Path) -> Settings:
     path = home / "hub.toml"
     try:
-        settings = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Settings)
+        settings = msgspec.convert(toml.read(path), Settings)
     except FileNotFoundError as error:
         raise Refused(f"{home} is not the home of a hub: it holds no hub.toml") from error
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except msgspec.ValidationError as error:
         raise Refused(f"{path}: {error}") from error
     return settings
 
