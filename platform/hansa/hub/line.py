@@ -18,7 +18,7 @@ from hansa.hub.models import OPEN, Job, Participant
 from hansa.messages import RunId, SiteId
 
 HOLD_SECONDS = 60.0
-CONSENT_SECONDS = 5.0
+CONSENT_SECONDS = 20.0
 LOOK_AHEAD = 200  # jobs in line that are looked at; what comes after them waits
 
 
