@@ -110,6 +110,7 @@ def _mailbox(at: Path, settings: Settings, now: float) -> Iterator[Finding]:
     of_site = site_prefix(settings.name)
     may: tuple[Command, ...] = (
         ("BRPOP", f"{of_site}tasks", "1"),
+        ("SADD", f"{of_site}_kombu.binding.tasks", "x"),
         ("LPUSH", f"{of_site}hub", "x"),
         ("SET", f"{of_site}up:x", "x"),
         ("GET", f"{of_site}dn:x"),

@@ -38,6 +38,10 @@ def look(at: Path, now: float) -> list[Finding]:
     found += [*_chunks(at, settings), home.room(at)]
     found.append(home.processes(at, True, "the hub", "`systemctl start hansa-hub`, and see its journal"))
     found += _brokers(at, settings, now)
+    for member in charter.members if charter is not None else ():
+        if member.id not in settings.mailboxes:
+            mend = f"make it from the site's request: `hansa site kit {member.id}.request`"
+            found.append(Finding("wrong", f"mailbox of {member.id}", "hub.toml names none", mend))
     engine, finding = database.opened(settings.database, "hub")
     found.append(finding)
     if engine is None:

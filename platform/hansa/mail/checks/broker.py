@@ -73,7 +73,7 @@ def probe(address: Address, may: Sequence[Command], lists: Sequence[str] = ()) -
                 return _try(connection, place(address), may, lists)
             finally:
                 connection.disconnect()
-    except (redis.RedisError, OSError, RuntimeError) as error:  # RuntimeError: a Python without TLS
+    except (redis.RedisError, OSError) as error:
         return Probe(trouble_of(error, place(address)))
 
 
@@ -89,12 +89,14 @@ def _try(connection: Any, where: str, may: Sequence[Command], lists: Sequence[st
     for name in lists:
         connection.send_command("LLEN", name)
         lengths.append(int(connection.read_response()))
-    for command in (("MULTI",), *may):
+    connection.send_command("MULTI")
+    connection.read_response()  # a server that refuses it must be sent nothing more: it would do it
+    for command in may:
         connection.send_command(*command)
         try:
             connection.read_response()
         except NoPermissionError:
-            denied.append(f"{command[0]} on {command[1]}" if len(command) > 1 else command[0])
+            denied.append(f"{command[0]} on {command[1]}")
         except OutOfMemoryError:
             full = True
     trouble = None

@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 
 from hansa.errors import Refused
 from hansa.mail.boxes import Inbox, Outbox, SetAside
-from hansa.mail.checks import Finding, moment, span
+from hansa.mail.checks import Finding, Mark, moment, span
 from hansa.mail.database import open_engine, revision
 
 CLOCK_SECONDS: Final = 60.0  # rows so far ahead mean that the clock was set back
 PATIENCE: Final = 5  # attempts at a letter, some 45 seconds, after which its receiver is called silent
-LATELY_SECONDS: Final = 7 * 86_400.0
+LATELY_SECONDS, NOW_SECONDS = 7 * 86_400.0, 86_400.0  # letters set aside are told of, and called wrong
 SHOWN: Final = 5
 _PROBLEMS: Final = (
     ("password authentication failed", "it refuses the password"),
@@ -91,7 +91,7 @@ def waiting(db: Session, receiver: str, mend: str, now: float) -> Finding:
     if not count:
         return Finding("ok", about, f"none waits; {last}")
     attempts = db.scalar(select(func.max(Outbox.attempts)).where(ours, Outbox.acked_at.is_(None))) or 0
-    says = f"{count} wait to be acknowledged, tried up to {attempts} times; {last}"
+    says = f"{count} not acknowledged after up to {attempts} attempts; {last}"
     return Finding("wrong", about, says, mend) if attempts >= PATIENCE else Finding("note", about, says)
 
 
@@ -101,9 +101,8 @@ def aside(db: Session, now: float) -> list[Finding]:
     count = db.scalar(select(func.count()).select_from(SetAside).where(lately)) or 0
     if not count:
         return [Finding("ok", "letters set aside", f"none in {span(LATELY_SECONDS)}")]
-    rows = db.execute(
-        select(SetAside.at, SetAside.came_by, SetAside.reason).where(lately).order_by(SetAside.id.desc()).limit(SHOWN)
-    )
+    query = select(SetAside.at, SetAside.came_by, SetAside.reason).where(lately)
+    rows = db.execute(query.order_by(SetAside.id.desc()).limit(SHOWN)).all()
     shown = [
         Finding("note", "letter set aside", f"from {came_by}, {moment(at, now)}: {why}") for at, came_by, why in rows
     ]
@@ -111,4 +110,5 @@ def aside(db: Session, now: float) -> list[Finding]:
         "they changed nothing; if the reasons name a version, upgrade the older party; if they name a signature or a "
         "sender, ask that party's operator, and change its mailbox's password (`hansa site kit --again`)"
     )
-    return [Finding("wrong", "letters set aside", f"{count} in {span(LATELY_SECONDS)}", mend), *shown]
+    mark: Mark = "wrong" if rows[0].at > now - NOW_SECONDS else "note"
+    return [Finding(mark, "letters set aside", f"{count} in {span(LATELY_SECONDS)}", mend), *shown]
