@@ -1,5 +1,6 @@
 """`hansa hub`: the coordinator's side, as its operator runs it."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -49,3 +50,12 @@ def add_person(
 
     actions.add_person(actions.Hub(home), name, member, password)
     typer.echo(f"{name} may sign in and ask in the name of {member}")
+
+
+@app.command()
+def status(home: Home, as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False) -> None:
+    """Say what runs, what waits, what is wrong and how to mend it; exit code 1 if anything is wrong."""
+    from hansa.cli.printing import print_findings
+    from hansa.hub.status import look
+
+    raise typer.Exit(print_findings(look(home, time.time()), as_json))

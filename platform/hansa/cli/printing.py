@@ -17,6 +17,7 @@ from hansa.cli.answers import out, print_answer, table
 if TYPE_CHECKING:
     from hansa.hub.queries import JobDetail, JobView, LogEntry
     from hansa.jobs.base import Schema
+    from hansa.mail.checks import Finding
 
 err = Console(stderr=True, highlight=False)
 
@@ -115,3 +116,16 @@ def print_schema(schema: "Schema") -> None:
 
 def print_acts(acts: Sequence[tuple[float, str, str]]) -> None:
     table("acts of this site", ["at", "run", "what"], [[_when(at), run[:8], text] for at, run, text in acts])
+
+
+def print_findings(findings: "Sequence[Finding]", as_json: bool) -> int:
+    """A line each, in JSON a list; gives the exit code."""
+    if as_json:
+        import msgspec
+
+        out.print(json.dumps(msgspec.to_builtins(findings), indent=1), markup=False)
+    else:
+        for finding in findings:
+            mend = f". To mend it: {finding.mend}" if finding.mend else ""
+            out.print(f"{finding.mark:<6}{finding.about}: {finding.says}{mend}", markup=False)
+    return int(any(finding.mark == "wrong" for finding in findings))

@@ -1,5 +1,6 @@
 """`hansa site`: one institution's side, next to its data."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -44,3 +45,12 @@ def acts(home: Home) -> None:
     from hansa_site.settings import read_settings
 
     print_acts(read_acts(open_engine(read_settings(home).database, reading=True)))
+
+
+@app.command()
+def doctor(home: Home, as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False) -> None:
+    """Say what runs, what waits, what is wrong and how to mend it; exit code 1 if anything is wrong."""
+    from hansa.cli.printing import print_findings
+    from hansa_site.doctor import look
+
+    raise typer.Exit(print_findings(look(home, time.time()), as_json))

@@ -82,6 +82,12 @@ def ends(certificate: bytes) -> datetime:
     return _read(certificate).not_valid_after_utc
 
 
+def lasts(certificate: bytes) -> tuple[datetime, datetime]:
+    """From when until when it holds; of several in one file, the first."""
+    found = _read(certificate)
+    return found.not_valid_before_utc, found.not_valid_after_utc
+
+
 def fingerprint(certificate: bytes) -> str:
     """SHA-256 in hexadecimal with colons, as `openssl x509 -fingerprint -sha256` prints it."""
     return _read(certificate).fingerprint(hashes.SHA256()).hex(":").upper()

@@ -8,7 +8,7 @@ as it comes. Both through SQLAlchemy URLs.
 import errno
 import threading
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -22,6 +22,9 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as WaitedTooLong
 
 from hansa.errors import Refused
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 LOCK_SECONDS = 60.0
 _HELD = "hansa turn"
@@ -104,6 +107,33 @@ def passes(error: Exception) -> bool:
 def migrate(engine: Engine, tree: str) -> None:
     """Brings the database to the newest version of `tree` ("hub" or "site")."""
     from alembic import command
+
+    config = _migrations(tree)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+class Revision(NamedTuple):
+    """Where a database is; empty before its first migration. `known`: whether `tree` has that migration at all."""
+
+    now: str
+    newest: str
+    known: bool
+
+
+def revision(engine: Engine, tree: str) -> Revision:
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory.from_config(_migrations(tree))
+    with engine.connect() as connection:
+        now = MigrationContext.configure(connection).get_current_revision() or ""
+    known = {found.revision for found in script.walk_revisions()}
+    return Revision(now, script.get_current_head() or "", not now or now in known)
+
+
+def _migrations(tree: str) -> "Config":
     from alembic.config import Config
 
     import hansa
@@ -113,6 +143,4 @@ def migrate(engine: Engine, tree: str) -> None:
     folder = (package / "migrations" if (package / "migrations").is_dir() else beside) / tree
     config = Config()
     config.set_main_option("script_location", str(folder))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    return config

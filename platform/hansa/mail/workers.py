@@ -62,6 +62,12 @@ def running(home: Path) -> int:
     return sum(_is_held(path) for path in names)
 
 
+def led(home: Path) -> bool:
+    """Whether one of the processes of `home` does what only one may do."""
+    path = home / "workers" / "leader"
+    return path.exists() and _is_held(path)
+
+
 def _is_held(path: Path) -> bool:
     lock = _locked(path)
     if lock is not None:

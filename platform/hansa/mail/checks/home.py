@@ -1,0 +1,66 @@
+"""A home as its files stand: who may read the private ones, certificates, room on the disk, processes."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from hansa.errors import ProtocolViolation
+from hansa.mail import certificates, workers
+from hansa.mail.checks import Finding, moment, span
+from hansa.mail.tls import Tls
+
+LITTLE_ROOM, NO_ROOM = 2 * 2**30, 256 * 2**20  # bytes
+SOON_SECONDS: Final = 30 * 86_400.0
+
+
+def private(home: Path, names: Iterable[str]) -> list[Finding]:
+    """The files of the home that its user alone may read."""
+    found = []
+    for name in names:
+        path = home / name
+        if path.is_file() and (mode := path.stat().st_mode & 0o777) & 0o077:
+            says = f"{path} may be read or written by others (mode {mode:04o})"
+            found.append(Finding("wrong", "home", says, f"chmod 600 {path}, and think about who may have read it"))
+    return found
+
+
+def room(home: Path) -> Finding:
+    free = shutil.disk_usage(home).free
+    says = f"{free / 2**30:.1f} GiB are free on the disk of {home}"
+    if free < NO_ROOM:
+        return Finding("wrong", "disk", says, "make room, but never by deleting databases, keys or chunks of open jobs")
+    return Finding("note" if free < LITTLE_ROOM else "ok", "disk", says)
+
+
+def processes(home: Path, leading: bool, what: str, mend: str) -> Finding:
+    """`leading`: whether one of them must do what only one may do."""
+    count = workers.running(home)
+    if not count or (leading and not workers.led(home)):
+        beside = f" (only {count} further workers)" if count else ""
+        return Finding("wrong", "processes", f"{what} does not run on {home}{beside}", mend)
+    return Finding("ok", "processes", f"{count} run on {home}")
+
+
+def of_tls(tls: Tls, mend: str, now: float) -> list[Finding]:
+    """This party's own certificate, and the authority that it pinned."""
+    files = ("this party's TLS certificate", tls.certificate), ("the pinned TLS authority", tls.authority)
+    return [certificate(what, Path(path), mend, now) for what, path in files]
+
+
+def certificate(what: str, path: Path, mend: str, now: float) -> Finding:
+    try:
+        begin, end = (at.timestamp() for at in certificates.lasts(path.read_bytes()))
+    except OSError as error:
+        return Finding("wrong", "certificate", f"{what}: {path} can't be read ({error.strerror})", mend)
+    except ProtocolViolation:
+        return Finding("wrong", "certificate", f"{what}: {path} holds no certificate", mend)
+    if now < begin:
+        says = f"{what} is not yet valid: it begins {moment(begin, now)}"
+        return Finding("wrong", "certificate", says, "this machine's clock is behind: set it, and run NTP")
+    if now >= end:
+        says = f"{what} has expired: it ended {moment(end, now)}"
+        return Finding("wrong", "certificate", says, f"see whether this machine's clock is right; if it is, {mend}")
+    if end - now < SOON_SECONDS:
+        return Finding("note", "certificate", f"{what} ends in {span(end - now)}: before then, {mend}")
+    return Finding("ok", "certificate", f"{what} holds for {span(end - now)} more")
