@@ -21,7 +21,8 @@ from hansa import charter as charters
 from hansa.charter import Charter, Party, Rules
 from hansa.crypto.keys import HybridKey, SigningKey
 from hansa.hub import models, people
-from hansa.hub.actions import store_proposal
+from hansa.hub import settings as hub_settings
+from hansa.hub.actions import Hub, store_proposal
 from hansa.hub.coordinator import Coordinator
 from hansa.hub.gateway import Door
 from hansa.hub.models import Job, Participant
@@ -32,7 +33,7 @@ from hansa.mail.blobs import Chunks, Folder
 from hansa.mail.boxes import Desk, Outbox
 from hansa.mail.carriage import Carriage
 from hansa.mail.database import Engines, migrate, open_engine
-from hansa.messages import HUB, decode
+from hansa.messages import HUB, decode, encode
 from hansa.plan import Question, make
 from hansa.protocols.base import SiteState
 from hansa_site import journal
@@ -140,7 +141,8 @@ class World:
         self.dead: set[str] = set()
         self._flights: list[Flight] = []
         self._folder = folder
-        self._keys = {name: (SigningKey(self._draw(32)), HybridKey(self._draw(96))) for name in [HUB, *self.names]}
+        self._seeds = {name: (self._draw(32), self._draw(96)) for name in [HUB, *self.names]}
+        self._keys = {name: (SigningKey(one), HybridKey(other)) for name, (one, other) in self._seeds.items()}
         cards = {name: Party(name, keys[0].public, keys[1].public) for name, keys in self._keys.items()}
         rules = rules or Rules(round_seconds=20)
         self.charter: Charter = charters.draft("world", cards[HUB], [cards[name] for name in self.names], rules)
@@ -212,6 +214,17 @@ class World:
             self.doors = {site: self._door(site) for site in self.names}
         else:
             self.sites[name] = self._site(name)
+
+    def hub(self) -> Hub:
+        """The hub's home as a page or a command opens it. Times there are the machine's own."""
+        home = self._folder / "home"
+        home.mkdir()
+        hub_settings.make_keys(home, *self._seeds[HUB])
+        signatures = tuple(charters.sign(self.charter, self._keys[name][0]) for name in self.names)
+        (home / "charter").write_bytes(encode(charters.SignedCharter(encode(self.charter), signatures)))
+        url = self._urls.get(HUB, f"sqlite:///{self._folder}/{HUB}.sqlite")
+        (home / "hub.toml").write_text(f'database = "{url}"\nprivate = ""\n[mailboxes]\n', encoding="utf-8")
+        return Hub(home)
 
     def propose(self, minimum_sites: int = 3, sites: tuple[str, ...] = ()) -> str:
         """Asks for the summary of everybody's number; gives the run."""

@@ -8,6 +8,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 import hansa
+from hansa.charter import Charter
 from hansa.errors import Refused
 from hansa.hub import models, people, rounds
 from hansa.hub import settings as hub_settings
@@ -46,9 +47,25 @@ def propose(hub: Hub, person: str, question: Question) -> str:
             raise Refused(f"'{person}' asks in the name of '{row.member}', not of '{question.proposer}'")
         if (db.scalar(select(func.count()).select_from(Job).where(Job.status.in_(models.OPEN))) or 0) >= MOST_OPEN:
             raise Refused(f"{MOST_OPEN} jobs are open at this hub: ask again when some have ended")
-        plan = make(question, hub.desk.charter, run, row.member, _schemas(db, question.table))
+        plan = _plan(db, hub.desk.charter, question, run, row.member)
         store_proposal(db, hub.desk, plan, person, now)
     return run
+
+
+def _plan(db: Session, charter: Charter, question: Question, run: str, proposer: str) -> Plan:
+    """Says of a site that it is of a version too far from ours, if that may be why the question can't be asked."""
+    rows = db.scalars(select(Member).order_by(Member.site)).all()
+    having = [row for row in rows if question.table in {one.table for one in decode(row.tables, tuple[Schema, ...])}]
+    far = [(row.site, reason) for row in having if (reason := apart(hansa.__version__, row.version))]
+    for site, reason in far:
+        if site in question.sites:
+            raise Refused(f"nothing is asked of '{site}': {reason}")
+    try:
+        return make(question, charter, run, proposer, _schemas(db, question.table))
+    except Refused as refusal:
+        if not far:
+            raise
+        raise Refused(f"{refusal} (nothing is asked of '{far[0][0]}': {far[0][1]})") from refusal
 
 
 def _schemas(db: Session, table: str) -> dict[str, Schema]:

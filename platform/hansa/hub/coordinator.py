@@ -287,6 +287,7 @@ class Coordinator:
             raise ProtocolViolation("a signature for a proposal was not due")
         verify(self._desk.charter.member(sender).signing, SIGNED_BY_PROPOSER, plan.digest, payload.signature)
         job.proposal, job.status, job.deadline = payload.signature, "waiting", None
+        job.table_name = plan.table  # one that Hansa 0.1 proposed has none yet, and would stand in no line
         record(db, now, "proposal signed", sender, job.run, {"plan": plan.digest.hex()})
         tell(db, now, job.run, "signed the plan", sender)
 

@@ -7,10 +7,12 @@ as it comes. Both through SQLAlchemy URLs.
 
 import errno
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -109,7 +111,7 @@ def migrate(engine: Engine, tree: str) -> None:
     from alembic import command
 
     config = _migrations(tree)
-    with engine.begin() as connection:
+    with engine.connect() as connection, _rebuilding(connection), connection.begin():
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
@@ -144,3 +146,18 @@ def _migrations(tree: str) -> "Config":
     config = Config()
     config.set_main_option("script_location", str(folder))
     return config
+
+
+@contextmanager
+def _rebuilding(connection: Connection) -> Iterator[None]:
+    """SQLite alters a table by making it anew and dropping the old one, to which the rows of others point."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    cursor = connection.connection.cursor()
+    cursor.execute("PRAGMA foreign_keys=OFF")  # heard outside a transaction only
+    try:
+        yield
+    finally:
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()

@@ -20,7 +20,7 @@ class Worker:
         self.name = drawn.hex()[:32]
         self._folder = home / "workers"
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        self._lock = _locked(self._folder / self.name)
+        self._lock = _locked(self._folder / self.name, wait=True)  # for whoever just looks whether we live
         self._post: int | None = None
 
     def __repr__(self) -> str:
@@ -75,11 +75,11 @@ def _is_held(path: Path) -> bool:
     return lock is None
 
 
-def _locked(path: Path) -> int | None:
-    """The open file with its lock, or None where another process holds it."""
+def _locked(path: Path, wait: bool = False) -> int | None:
+    """The open file with its lock, or None where another process holds it and we don't `wait`."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(handle)
         return None
