@@ -20,7 +20,7 @@ from hansa.hub import settings as hub_settings
 from hansa.jobs.base import Step
 from hansa.jobs.regression import formula
 from hansa.mail.boxes import Inbox, Outbox
-from hansa.mail.letters import PAYLOADS, TO_HUB, TO_SITE, Here, Open, Payload, Refusal, Reply, Round, Wanted
+from hansa.mail.letters import PAYLOADS, TO_HUB, TO_SITE, Ack, Here, Open, Payload, Refusal, Reply, Round, Wanted
 from hansa.mail.post import letter_of
 from hansa.messages import HUB, Header, decode, encode, read_envelope
 from hansa.protocols import key_setup, secure_sum
@@ -118,6 +118,7 @@ def texts(folder: Path) -> dict[str, Target]:
 
 DIGEST = bytes(range(32))
 SELDOM: dict[str, Payload] = {  # what a good job of small vectors needs none of
+    "ack": Ack(DIGEST),
     "refusal": Refusal("no"),
     "wanted": Wanted((DIGEST,)),
     "here": Here(DIGEST, (DIGEST, bytes(32))),
