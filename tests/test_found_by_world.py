@@ -106,7 +106,7 @@ def test_a_letter_received_while_the_hubs_clock_was_ahead_is_worked_off_though_i
     """Found by chaos: the ticker rings for letters that have rested, and one from tomorrow rested for a day."""
     world = World(tmp_path, sites=3, rules=Rules(round_seconds=600))
     true = world.doors["s1"].receive
-    monkeypatch.setattr(world.doors["s1"], "receive", lambda data, now: (true(data, now + DAY)[0], None))
+    monkeypatch.setattr(world.doors["s1"], "receive", lambda letters, now: (true(letters, now + DAY), set())[1])
     run, began = world.propose(), world.now
     assert world.finish(run).status == "done", world.job(run).reason
     assert world.now < began + 60

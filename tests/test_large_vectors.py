@@ -214,7 +214,7 @@ def test_a_site_fetches_nothing_for_a_request_that_it_would_refuse(tmp_path: Pat
         row = db.get_one(journal.Run, run)
         db.expunge(row)
     with pytest.raises(ProtocolViolation, match="not of the sum"):
-        party._round(row, Round(10**6, encode(request)))
+        party._answering._round(row, Round(10**6, encode(request)))
 
 
 @pytest.mark.parametrize("asked", [True, False])

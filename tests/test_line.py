@@ -56,16 +56,22 @@ def test_a_job_holds_its_place_for_a_minute(status: str) -> None:
     assert turns(job("1", status, since=60), job("2")) == ["2"]
 
 
-def test_a_job_that_waits_for_consents_holds_its_place_for_five_seconds() -> None:
-    assert CONSENT_SECONDS == 5
-    assert turns(job("1", "consenting", since=4.9), job("2")) == []
-    assert turns(job("1", "consenting", since=5), job("2")) == ["2"]
+def test_a_job_that_waits_for_consents_holds_its_place_for_ten_seconds() -> None:
+    assert CONSENT_SECONDS == 10
+    assert turns(job("1", "consenting", since=9.9), job("2")) == []
+    assert turns(job("1", "consenting", since=10), job("2")) == ["2"]
 
 
 def test_no_later_job_passes_an_earlier_one_that_waits() -> None:
     held = job("1", "running", sites=("a",), since=1)
     assert turns(held, job("2", sites=("a", "b")), job("3", sites=("b", "c")), job("4", sites=("c", "d"))) == []
     assert turns(held, job("2", sites=("a", "b")), job("3", sites=("d", "e"))) == ["3"]
+
+
+def test_eight_jobs_go_first_at_once_and_the_ninth_waits_though_its_table_is_free() -> None:
+    running = [job(str(number), "running", sites=(f"s{number}",), since=1) for number in range(7)]
+    waiting = [job(str(number), sites=(f"s{number}",)) for number in (7, 8)]
+    assert turns(*running, *waiting) == ["7"]
 
 
 def test_a_clock_that_is_set_back_holds_nothing() -> None:

@@ -147,7 +147,7 @@ def test_other_than_thirty_two_hexadecimal_digits_is_no_run(run: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2},
+        {"version": 3},
         {"version": 0},
         {"suite": 2},
         {"charter": 0},

@@ -15,7 +15,7 @@ from hansa.hub import rounds
 from hansa.mail import database
 from hansa.mail.boxes import SetAside
 from hansa.messages import HUB
-from hansa_site import site
+from hansa_site import vectors
 from tests.test_world import check_right, took_part
 from tests.world import World
 
@@ -54,7 +54,7 @@ def test_a_database_that_is_full_now_and_then_ends_no_job_and_makes_no_letter_ba
     run = world.propose()
     troubles = persevere(world, run)
     assert world.job(run).status == "done", world.job(run).reason
-    assert troubles > 3
+    assert troubles > 1
     assert took_part(world, run) == world.names
     check_right(world, run)
     with Session(world.engines[party]) as db:
@@ -65,22 +65,22 @@ def test_a_database_that_is_full_now_and_then_ends_no_job_and_makes_no_letter_ba
 def test_a_folder_of_chunks_that_is_full_for_a_while_ends_no_job(
     tmp_path: Path, party: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (rounds, site):
+    for module in (rounds, vectors):
         monkeypatch.setattr(module, "BESIDE_BYTES", 0)
     world, calls = World(tmp_path, rules=PATIENT), itertools.count(1)
     folder = world.desks[party].folder
-    keep = folder._keep
+    put_each = folder.put_each
 
-    def full(*arguments: object) -> tuple[bytes, ...]:
+    def full(*arguments: object) -> list[bytes]:
         if next(calls) <= 6:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return keep(*arguments)  # type: ignore[arg-type]
+        return put_each(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(folder, "_keep", full)
+    monkeypatch.setattr(folder, "put_each", full)
     run = world.propose()
-    troubles = persevere(world, run)
+    persevere(world, run)
     assert world.job(run).status == "done", world.job(run).reason
-    assert troubles > 3
+    assert next(calls) > 8
     assert took_part(world, run) == world.names
     check_right(world, run)
 

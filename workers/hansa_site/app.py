@@ -29,6 +29,7 @@ from hansa_site.vault import read_charter, read_keys
 
 log = logging.getLogger("hansa.site")
 IDLE_SECONDS = 0.5
+RETRY_SECONDS = 1.0  # after what should pass
 STOP_SECONDS = 2.0  # for a thread in the middle of something; what it doesn't finish is done at the next start
 
 
@@ -98,6 +99,7 @@ def _work(site: Site, most: int, work: threading.Event, bell: threading.Event, s
             site.work_off(number, time.time())
         except (SQLAlchemyError, OSError):
             log.exception("the site's database can't be reached, or its disk is full; trying again")
+            stop.wait(RETRY_SECONDS)
         finally:
             hands.release()
             bell.set()

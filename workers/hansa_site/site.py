@@ -9,8 +9,10 @@ A crash before the commit leaves the letter waiting; a crash after it leaves the
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 import hansa
@@ -123,6 +125,10 @@ class Site:
         what one finds counts only if nobody was done with the letter, or with the job, meanwhile."""
         try:
             self._work_off(number, now)
+        except Exception:
+            with suppress(SQLAlchemyError), Session(self._notes) as db, db.begin():
+                boxes.free(db, [number])  # what fails here is freed by `free_claims`
+            raise
         finally:
             with self._turn:
                 self._at.discard(number)

@@ -18,7 +18,8 @@ from hansa.hub.models import OPEN, Job, Participant
 from hansa.messages import RunId, SiteId
 
 HOLD_SECONDS = 60.0
-CONSENT_SECONDS = 20.0
+CONSENT_SECONDS = 10.0
+AT_ONCE = 8  # jobs that go first somewhere: more would only wait for each other's cores
 LOOK_AHEAD = 200  # jobs in line that are looked at; what comes after them waits
 
 
@@ -33,13 +34,14 @@ class InLine(Struct, frozen=True):
 def admitted(line: Sequence[InLine], now: float) -> list[RunId]:
     """Those of `line` (oldest first) whose turn has come."""
     taken, found = set[tuple[str, SiteId]](), list[RunId]()
+    room = AT_ONCE - sum(job.status not in ("proposed", "waiting") and _holds(job, now) for job in line)
     for job in line:
         places = {(job.table, site) for site in job.sites}
         if job.status != "waiting":
             if _holds(job, now):
                 taken |= places
             continue
-        if not places & taken:
+        if not places & taken and len(found) < room:
             found.append(job.run)
         taken |= places
     return found
