@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from hansa.crypto import merkle
 from hansa.mail.boxes import Inbox, Outbox, SetAside
 from hansa.mail.letters import End, Open, Payload, Refusal, Reply, Round
-from hansa.messages import HUB, decode, encode, read_envelope
+from hansa.messages import HUB, SUITE, Header, decode, encode, read_envelope, seal_letter
 from hansa.protocols.secure_sum import Contribute
 from hansa_site.journal import Run, Said
 from tests.world import World
@@ -175,6 +175,34 @@ def test_a_letter_of_another_member_in_a_mailbox_is_set_aside(world: World) -> N
     assert world.doors[VICTIM].receive([row.data], world.now) == set()
     with Session(world.engines[HUB]) as db:
         assert "lay in the mailbox" in " ".join(db.scalars(select(SetAside.reason)))
+    assert world.finish(run).status == "done"
+
+
+def twice(world: World, member: str, run: str) -> list[bytes]:
+    """Two letters of `member` under one number."""
+    header = Header(1, SUITE, member, HUB, world.charter.version, run, 77, "refusal")
+    signing, sealing = world.desks[member].signing, world.charter.hub.sealing
+    return [seal_letter(header, encode(Refusal(reason)), signing, sealing) for reason in ("yes", "no")]
+
+
+def test_two_letters_of_a_participant_under_one_number_end_the_job_and_both_are_kept(world: World) -> None:
+    run = world.propose()
+    until_round(world, run, 2)
+    first, second = twice(world, VICTIM, run)
+    world.doors[VICTIM].receive([first], world.now)
+    world.doors[VICTIM].receive([second], world.now)
+    assert world.job(run).status == "failed"
+    assert "equivocation" in world.job(run).reason
+    with Session(world.engines[HUB]) as db:
+        assert second in db.scalars(select(SetAside.data)).all()
+        assert first in db.scalars(select(Inbox.data)).all()
+
+
+def test_two_letters_of_a_member_that_takes_no_part_end_no_job_of_others(world: World) -> None:
+    run = world.propose(sites=("s0", "s2", "s3"))
+    until_round(world, run, 2)
+    for letter in twice(world, VICTIM, run):
+        world.doors[VICTIM].receive([letter], world.now)
     assert world.finish(run).status == "done"
 
 

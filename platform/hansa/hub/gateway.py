@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from hansa.errors import ProtocolViolation
 from hansa.hub import rounds
-from hansa.hub.models import FAILED, OPEN, Job
+from hansa.hub.models import FAILED, OPEN, Job, Participant
 from hansa.hub.records import record
 from hansa.hub.vectors import Vectors
 from hansa.mail import boxes
@@ -103,12 +103,14 @@ class Door:
         return None
 
     def _freeze(self, db: Session, header: Header, data: bytes, now: float) -> None:
-        """Two letters under one number: both are kept as evidence, and the run that they belong to ends."""
+        """Two letters under one number: both are kept as evidence, and the job ends if their sender is part of it. Who
+        is not, or not any more, ends no job of others."""
         reason = f"'{header.sender}' sent two letters under one number: equivocation"
         boxes.set_aside(db, self._site, reason, data, now, whole=True)
         record(db, now, "letter set aside", header.sender, header.run)
         job = db.get(Job, header.run, with_for_update=True)
-        if job is not None and job.status in OPEN:
+        part = db.get(Participant, (header.run, header.sender))
+        if job is not None and job.status in OPEN and part is not None and part.active:
             rounds.end(db, self._desk, job, FAILED, reason, now)
 
     def give_up(self, data: bytes, now: float) -> None:

@@ -5,6 +5,7 @@ Nothing is stored: an ack that a crash swallows is owed again when its letter co
 """
 
 import threading
+from collections.abc import Collection
 
 from hansa.mail.letters import MOST_ACKS, Acked
 
@@ -24,13 +25,13 @@ class Owed:
             self._acks.setdefault(peer, {})[ack] = None
             self._since.setdefault(peer, now)
 
-    def take(self, now: float) -> dict[str, tuple[Acked, ...]]:
-        """What has waited long enough, or is a letter full: at most `MOST_ACKS` a peer."""
+    def take(self, now: float, busy: Collection[str] = ()) -> dict[str, tuple[Acked, ...]]:
+        """What has waited long enough, or is a letter full: at most `MOST_ACKS` a peer; nothing of the `busy`."""
         with self._lock:
             due = [
                 peer
                 for peer, since in self._since.items()
-                if not now - WAIT_SECONDS < since <= now or len(self._acks[peer]) >= MOST_ACKS
+                if peer not in busy and (not now - WAIT_SECONDS < since <= now or len(self._acks[peer]) >= MOST_ACKS)
             ]
             return {peer: self._taken(peer, now) for peer in due}
 

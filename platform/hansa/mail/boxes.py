@@ -145,9 +145,9 @@ class Desk:
         """The letter is in the inbox: its ack goes out with the next ones, and is owed again when it comes again."""
         self.owed.note(header.sender, Acked(header.run, header.sequence, hashlib.sha256(data).digest()), now)
 
-    def acks(self, now: float) -> dict[str, list[bytes]]:
-        """The letters, by peer, that pay what is owed; never stored."""
-        return {peer: self._acks(peer, acked) for peer, acked in self.owed.take(now).items()}
+    def acks(self, now: float, busy: Collection[str] = ()) -> dict[str, list[bytes]]:
+        """The letters, by peer, that pay what is owed, but for the `busy`; never stored."""
+        return {peer: self._acks(peer, acked) for peer, acked in self.owed.take(now, busy).items()}
 
     def _acks(self, peer: str, acked: Sequence[Acked]) -> list[bytes]:
         if self._heard.get(peer, 1) >= SINCE["acks"]:

@@ -89,8 +89,8 @@ class Poster(threading.Thread):
             with Session(self._reading) as db:
                 for letter in boxes.due(db, now, self._busy):
                     by_receiver.setdefault(letter.receiver, []).append(letter)
-        acks = self._desk.acks(now)
-        for receiver in by_receiver.keys() | (acks.keys() - self._busy):  # acks to the busy are owed again
+        acks = self._desk.acks(now, self._busy)
+        for receiver in by_receiver.keys() | acks.keys():
             self._busy.add(receiver)
             self._lanes.submit(self._send, receiver, acks.get(receiver, []), by_receiver.get(receiver, []))
         self._mark(now)
