@@ -329,16 +329,16 @@ def test_a_hello_brings_back_what_the_site_had_been_silent_about(databases: dict
         poster(hub, ours, **ways).post(float(second))
     before = {name: len(way.sent) for name, way in ways.items()}
     with Session(hub) as db:
-        assert boxes.due(db, 4000.0) == []
+        assert boxes.due(db, 3995.0) == []
     with Session(site) as db, db.begin():
-        theirs.write(db, "hub", STANDING, "hello", Hello(hansa.__version__, ()), 4000.0)
+        theirs.write(db, "hub", STANDING, "hello", Hello(hansa.__version__, ()), 3995.0)
     with Session(site) as db:
         hello = db.scalars(select(Outbox.data)).one()
     theirs.read(ours.note("a", STANDING, "acks", Acks((ack(0),))), TO_SITE)
     assert read_envelope(hello)[0].kind in TO_HUB
-    Door(hub, ours, "a", FOLDER).receive([hello], 4000.0)
-    Coordinator(hub, hub, ours).turn(STANDING, 4000.0)
-    poster(hub, ours, **ways).post(4000.0)
+    Door(hub, ours, "a", FOLDER).receive([hello], 3995.0)
+    Coordinator(hub, hub, ours).turn(STANDING, 3995.0)
+    poster(hub, ours, **ways).post(3995.0)
     came = kinds(ways["a"].sent[before["a"] :])
     assert came == ["round", "round", "welcome"]
     assert len(ways["b"].sent) == before["b"]
