@@ -175,7 +175,7 @@ def test_too_many_open_jobs_are_refused_with_a_sentence(tmp_path: Path, monkeypa
     monkeypatch.setattr(actions, "MOST_OPEN", 2)
     question = Question("summary", "numbers", {"columns": ["x"]})
     runs = [actions.propose(hub, PERSON, question) for _ in range(2)]
-    with pytest.raises(Refused, match="2 jobs are open at this hub: ask again when some have ended"):
+    with pytest.raises(Refused, match=f"2 jobs of '{world.names[0]}' are open: ask again when some have ended"):
         actions.propose(hub, PERSON, question)
     cancel(world, hub, runs[0])
     assert actions.propose(hub, PERSON, question) not in runs

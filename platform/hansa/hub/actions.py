@@ -21,7 +21,7 @@ from hansa.mail.letters import SignPlan, apart
 from hansa.messages import decode, encode
 from hansa.plan import Plan, Question, load, make
 
-MOST_OPEN = 5_000
+MOST_OPEN = 1_000  # of one member: its people must not fill the line for all
 
 
 class Hub:
@@ -45,8 +45,9 @@ def propose(hub: Hub, person: str, question: Question) -> str:
             raise Refused(f"no person '{person}' is known at this hub")
         if question.proposer not in ("", row.member):
             raise Refused(f"'{person}' asks in the name of '{row.member}', not of '{question.proposer}'")
-        if (db.scalar(select(func.count()).select_from(Job).where(Job.status.in_(models.OPEN))) or 0) >= MOST_OPEN:
-            raise Refused(f"{MOST_OPEN} jobs are open at this hub: ask again when some have ended")
+        theirs = select(func.count()).select_from(Job).join(Person, Person.name == Job.person)
+        if (db.scalar(theirs.where(Job.status.in_(models.OPEN), Person.member == row.member)) or 0) >= MOST_OPEN:
+            raise Refused(f"{MOST_OPEN} jobs of '{row.member}' are open: ask again when some have ended")
         plan = _plan(db, hub.desk.charter, question, run, row.member)
         store_proposal(db, hub.desk, plan, person, now)
     return run
