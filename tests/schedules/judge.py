@@ -153,18 +153,20 @@ class Judge(SetupRules, SiteRules, TotalRules):
     def _enough_in(self, note: Closed) -> bool:
         """Of a committee and a sparse graph it is of importance who fell silent, and in which round."""
         if note.stage in SETUP_NAMES:
-            return len(note.replies) >= 3 and self.world.hub.store.attempt < MAX_SETUPS
+            left = len(note.replies)
+            needed = max(3, floors(left, len(self.world.names), True).survivors)
+            return left >= needed and self.world.hub.store.attempt < MAX_SETUPS
         state = note.state
         row = self.floors(state.session)
-        committee, left = set(state.session.committee), set(note.replies)
+        committee, stayed = set(state.session.committee), set(note.replies)
         if isinstance(state, AwaitShares):  # all is open, and the next cohort is too small
             survivors = {header.site for header in state.headers}
-            left = survivors - (committee - left)
+            stayed = survivors - (committee - stayed)
         elif not isinstance(state, AwaitContributions):
-            return len(left) >= row.threshold
-        while lonely := self.lonely(state.session, left):
-            left -= set(lonely)
-        return len(left) >= row.survivors and len(left & committee) >= row.threshold
+            return len(stayed) >= row.threshold
+        while lonely := self.lonely(state.session, stayed):
+            stayed -= set(lonely)
+        return len(stayed) >= row.survivors and len(stayed & committee) >= row.threshold
 
 
 def refusals(world: World) -> Sequence[str]:
