@@ -13,8 +13,8 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from hansa import charter as charters
-from hansa.charter import Party, Rules
-from hansa.crypto.keys import HYBRID_SEED_BYTES, SEED_BYTES, HybridKey, SigningKey
+from hansa.charter import Rules
+from hansa.crypto.bundles import HUB_BYTES, MEMBER_BYTES, HubKeys, MemberKeys
 from hansa.hub.gateway import Door, Gateway
 from hansa.mail import rules
 from hansa.mail.blobs import AtHub, Folder
@@ -34,13 +34,14 @@ def lines() -> Iterable[str]:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         base = Path(folder)
         names = [f"s{place:02}" for place in range(SITES)]
-        keys = {
-            name: (SigningKey(secrets.token_bytes(SEED_BYTES)), HybridKey(secrets.token_bytes(HYBRID_SEED_BYTES)))
-            for name in [HUB, *names]
-        }
-        cards = {name: Party(name, pair[0].public, pair[1].public) for name, pair in keys.items()}
-        charter = charters.draft("bench", cards[HUB], [cards[name] for name in names], Rules())
-        desks = {name: Desk(name, charter, *pair, Folder(base / name / "chunks")) for name, pair in keys.items()}
+        hub_keys, keys = (
+            HubKeys(secrets.token_bytes(HUB_BYTES)),
+            {name: MemberKeys(secrets.token_bytes(MEMBER_BYTES)) for name in names},
+        )
+        members = [charters.member_of(name, name, held) for name, held in keys.items()]
+        charter = charters.draft("bench", charters.hub_of(hub_keys), members, Rules(), "hansa/bench/0")
+        every = [(HUB, hub_keys), *keys.items()]
+        desks = {name: Desk(name, charter, held, Folder(base / name / "chunks")) for name, held in every}
         engine = open_engine(f"sqlite:///{base}/hub.sqlite")
         migrate(engine, "hub")
         stop, gateways = threading.Event(), []

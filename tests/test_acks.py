@@ -21,7 +21,7 @@ from hansa.mail.database import open_engine
 from hansa.mail.letters import MOST_ACKS, STANDING, TO_HUB, TO_SITE, Acked, Acks, Hello, Reply, Round
 from hansa.mail.poster import LANES, Poster, lanes
 from hansa.messages import read_envelope
-from tests.test_letters import CHARTER, FOLDER, OTHER, RUN, SEALING, SIGNING, databases, templates  # noqa: F401
+from tests.test_letters import CHARTER, FOLDER, KEYS, OTHER, RUN, databases, templates  # noqa: F401
 from tests.world import AtOnce
 
 DIGEST = hashlib.sha256(b"").digest()
@@ -34,7 +34,7 @@ def ack(number: int) -> Acked:
 
 def new(name: str) -> Desk:
     """A desk that owes nothing and has heard nobody."""
-    return Desk(name, CHARTER, SIGNING[name], SEALING[name], FOLDER)
+    return Desk(name, CHARTER, KEYS[name], FOLDER)
 
 
 @pytest.fixture

@@ -242,7 +242,7 @@ class Letters:
         thief = self.chance.choice([name for name in self.done.world.names if name not in (header.sender, HUB)])
         claimed = thief if self.chance.random() < 0.2 else header.sender
         raw = encode(msgspec.structs.replace(header, sender=claimed))
-        signature = self.done.world._keys[thief][0].sign("envelope", signed_part(raw, envelope.ciphertext))
+        signature = self.done.world.keys[thief].signing.sign("envelope", signed_part(raw, envelope.ciphertext))
         return encode(Envelope(raw, envelope.ciphertext, signature))
 
 

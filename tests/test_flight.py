@@ -4,9 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from hansa import charter as charters
-from hansa.charter import Party, Rules
-from hansa.crypto.keys import HybridKey, SigningKey
 from hansa.crypto.merkle import leaf
 from hansa.mail.blobs import Folder
 from hansa.mail.boxes import Desk
@@ -14,6 +11,7 @@ from hansa.mail.carriage import Carriage
 from hansa.mail.flight import AGAIN_SECONDS, LONGEST_PATIENCE, PATIENCE, PAUSE_SECONDS, WINDOW, Asked, Laid
 from hansa.mail.letters import TO_HUB, TO_SITE, Here, Wanted
 from hansa.messages import HUB
+from tests import cards
 
 RUN, OTHER = "0" * 31 + "a", "0" * 31 + "b"
 MANY = [leaf(bytes([number])) for number in range(40)]
@@ -105,11 +103,9 @@ class Pair:
     """A hub that misses chunks and a site that has them. Letters lie still until somebody reads them."""
 
     def __init__(self, folder: Path) -> None:
-        keys = {name: (SigningKey(bytes([n]) * 32), HybridKey(bytes([n]) * 96)) for n, name in enumerate([HUB, *"abc"])}
-        cards = {name: Party(name, key[0].public, key[1].public) for name, key in keys.items()}
-        charter = charters.draft("pair", cards[HUB], [cards[name] for name in "abc"], Rules())
+        charter, keys = cards.charter("abc"), {HUB: cards.hub_keys(), "a": cards.member_keys(0)}
         self.now, self.shelf, self.letters = 0.0, Shelf(), list[bytes]()
-        self.desks = {name: Desk(name, charter, *keys[name], Folder(folder / name)) for name in (HUB, "a")}
+        self.desks = {name: Desk(name, charter, keys[name], Folder(folder / name)) for name in (HUB, "a")}
         self.hub, self.site = self.end(HUB, "a"), self.end("a", HUB)
 
     def end(self, name: str, peer: str) -> Carriage:

@@ -16,13 +16,12 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ResponseError
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from hansa.charter import Party, Rules, draft
-from hansa.crypto.keys import HybridKey, SigningKey
 from hansa.hub.gateway import Door, Gateway
 from hansa.mail.boxes import Desk, SetAside
 from hansa.mail.database import migrate, open_engine
 from hansa.mail.post import BROKER_ERRORS, ToHub, ToSite
 from hansa.mail.tls import Address
+from tests import cards
 from tests.end_to_end.consortium import until
 from tests.servers import SERVERS, Server, serve
 
@@ -239,13 +238,8 @@ def test_a_mailbox_that_was_full_is_emptied_and_takes_letters_again(server: Serv
     engine, stop = open_engine(f"sqlite:///{tmp_path / 'hub.sqlite'}"), threading.Event()
     migrate(engine, "hub")
     nothing: Any = None
-    signing, sealing = SigningKey(bytes(32)), HybridKey(bytes(96))
-    members = [
-        Party(name, SigningKey(bytes([place]) * 32).public, HybridKey(bytes([place]) * 96).public)
-        for place, name in enumerate(("east", "north", "south"), 1)
-    ]
-    charter = draft("hospitals", Party("hub", signing.public, sealing.public), members, Rules())
-    door = Door(engine, Desk("hub", charter, signing, sealing, nothing), "north", nothing)
+    charter = cards.charter(("east", "north", "south"))
+    door = Door(engine, Desk("hub", charter, cards.hub_keys(), nothing), "north", nothing)
     with server.client("admin") as admin:
         admin.flushall()
         admin.config_set("maxmemory", 24 << 20)

@@ -18,8 +18,6 @@ from sqlalchemy import Engine, func, inspect, select, text
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
-from hansa.charter import Party, Rules, draft
-from hansa.crypto.keys import HybridKey, SigningKey
 from hansa.errors import ProtocolViolation
 from hansa.hub import models
 from hansa.hub.gateway import Door
@@ -44,15 +42,14 @@ from hansa.mail.letters import STANDING, TO_HUB, TO_SITE, Ack, Refusal, Reply, R
 from hansa.mail.poster import Poster
 from hansa.messages import Header, read_envelope
 from hansa_site import journal
+from tests import cards
 from tests.world import AtOnce
 
 NAMES = ("hub", "a", "b", "c")
-SIGNING = {name: SigningKey(bytes([place]) * 32) for place, name in enumerate(NAMES)}
-SEALING = {name: HybridKey(bytes([place]) * 96) for place, name in enumerate(NAMES)}
-PARTIES = {name: Party(name, SIGNING[name].public, SEALING[name].public) for name in NAMES}
-CHARTER = draft("hospitals", PARTIES["hub"], [PARTIES[name] for name in "abc"], Rules())
+CHARTER = cards.charter("abc")
+KEYS = {"hub": cards.hub_keys(), **{name: cards.member_keys(place) for place, name in enumerate("abc")}}
 FOLDER: Any = None  # no chunk travels here
-DESKS = {name: Desk(name, CHARTER, SIGNING[name], SEALING[name], FOLDER) for name in NAMES}
+DESKS = {name: Desk(name, CHARTER, KEYS[name], FOLDER) for name in NAMES}
 HUB, SITE = DESKS["hub"], DESKS["a"]
 RUN, OTHER = "0" * 31 + "1", "0" * 31 + "2"
 METADATA = {
@@ -183,13 +180,13 @@ def test_a_letter_of_a_kind_that_is_not_due_here_is_not_believed(hub: Engine) ->
 
 
 def test_a_letter_of_another_charter_or_of_a_stranger_is_not_believed(site: Engine) -> None:
-    newer = Desk("a", replace(CHARTER, version=2), SIGNING["a"], SEALING["a"], FOLDER)
+    newer = Desk("a", replace(CHARTER, version=2), KEYS["a"], FOLDER)
     with pytest.raises(ProtocolViolation, match="another charter"):
         HUB.read(wrote(site, newer, "hub", "x")[0], TO_HUB)
-    stranger = Desk("z", CHARTER, SIGNING["a"], SEALING["a"], FOLDER)
+    stranger = Desk("z", CHARTER, KEYS["a"], FOLDER)
     with pytest.raises(ProtocolViolation, match="not a member"):
         HUB.read(wrote(site, stranger, "hub", "x", run=OTHER)[0], TO_HUB)
-    impostor = Desk("b", CHARTER, SIGNING["a"], SEALING["a"], FOLDER)
+    impostor = Desk("b", CHARTER, KEYS["a"], FOLDER)
     with pytest.raises(ProtocolViolation, match="signature"):
         HUB.read(wrote(site, impostor, "hub", "x", run="f" * 32)[0], TO_HUB)
 
@@ -222,7 +219,7 @@ def test_a_letter_is_taken_once(site: Engine, hub: Engine) -> None:
 def test_two_letters_under_one_number_are_equivocation(site: Engine, hub: Engine) -> None:
     (letter,) = wrote(site, SITE, "hub", "yes")
     taken(hub, letter)
-    forger = Desk("a", CHARTER, SIGNING["a"], SEALING["a"], FOLDER)
+    forger = Desk("a", CHARTER, KEYS["a"], FOLDER)
     again = forger._seal("hub", RUN, 0, "reply", Reply(0, b"no"))
     assert taken(hub, again) == ["other"]
     same = forger._seal("hub", RUN, 0, "reply", Reply(0, b"yes"))  # HPKE draws chance: other bytes, so another letter

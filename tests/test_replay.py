@@ -34,6 +34,7 @@ from hansa.plan import load
 from hansa.protocols.secure_sum import Opened, Summed
 from hansa.protocols.survivors import Receipt, headers_digest, lock_digest
 from hansa.replay import Evidence, Setup, Sum, read, replay
+from tests import cards
 from tests.test_world import BAD_DAY, check_right, took_part
 from tests.world import World
 
@@ -51,8 +52,7 @@ class Finished:
 
 
 def signed_charter(world: World) -> bytes:
-    signatures = tuple(charters.sign(world.charter, world._keys[name][0]) for name in world.names)
-    return encode(charters.SignedCharter(encode(world.charter), signatures))
+    return cards.signed(world.charter, {name: world.keys[name] for name in world.names})
 
 
 def evidence_of(world: World, run: str) -> Evidence:
@@ -327,8 +327,8 @@ def test_another_answer_plan_charter_or_job_is_found(quiet: Finished, vanished: 
     with pytest.raises(ProtocolViolation, match="another charter"):
         replay(quiet.evidence, vanished.world.charter)
     refuses(quiet, replace(quiet.evidence, charter=vanished.signed), "another charter")
-    unsigned = encode(charters.SignedCharter(encode(quiet.world.charter), (bytes(64),) * 4))
-    refuses(quiet, replace(quiet.evidence, charter=unsigned), "signature for 'charter'")
+    unsigned = encode(charters.SignedCharter(quiet.world.charter.encoded, ()))
+    refuses(quiet, replace(quiet.evidence, charter=unsigned), "not signed by every member")
     refuses(quiet, replace(quiet.evidence, setup=vanished.evidence.setup), "another plan")
 
 

@@ -33,7 +33,7 @@ from hansa_site.settings import Policy, Settings, TableSource
 from hansa_site.site import Site
 from hansa_site.vault import read_charter, read_keys
 from tests.recorded.__main__ import ROWS
-from tests.test_letters import CHARTER, DESKS, FOLDER, RUN, SEALING, SIGNING
+from tests.test_letters import CHARTER, DESKS, FOLDER, KEYS, RUN
 from tests.world import PERSON, World
 
 RECORDED = Path(__file__).parent / "recorded" / "0.1.zip"
@@ -64,7 +64,7 @@ class Recorded:
         (home / "t.csv").write_text("x,y\n" + ROWS[name], encoding="utf-8")
         engine = self.engines[name] = open_engine(f"sqlite:///{home}/site.sqlite")
         migrate(engine, "site")
-        desk = self.desks[name] = Desk(name, read_charter(home, name), *read_keys(home), Folder(home / "chunks"))
+        desk = self.desks[name] = Desk(name, read_charter(home, name), read_keys(home), Folder(home / "chunks"))
         settings = Settings(name, "unused", "unused", (TableSource("t", "t.csv"),), Policy())
         self.sites[name] = Site(Engines(engine, engine, engine), desk, settings, home, bytes, FOLDER)
         self.doors[name] = Door(self.engines[HUB], self.desks[HUB], name, FOLDER)
@@ -299,7 +299,7 @@ def test_a_hub_that_hears_version_1_sends_no_welcome_and_single_acks(tmp_path: P
     with Session(world.engines[HUB]) as db:
         newest = max(db.scalars(select(Outbox.id)))
     world.restart(HUB)
-    hub = world.desks[HUB] = Desk(HUB, world.charter, world.desks[HUB].signing, world.desks[HUB].sealing, FOLDER)
+    hub = world.desks[HUB] = Desk(HUB, world.charter, world.desks[HUB].keys, FOLDER)
     world.restart(HUB)
     with Session(world.engines["s1"]) as db, db.begin():
         world.desks["s1"].write(db, HUB, STANDING, "hello", Hello("0.1.0", ()), world.now)
@@ -316,7 +316,7 @@ def test_a_hub_that_hears_version_1_sends_no_welcome_and_single_acks(tmp_path: P
 def letter(version: int, kind: str = "ack") -> bytes:
     header = Header(version, SUITE, HUB, "a", CHARTER.version, RUN, 0, kind)
     payload = Ack(bytes(32)) if kind == "ack" else Welcome("0.2.0")
-    return seal_letter(header, encode(payload), SIGNING[HUB], SEALING["a"].public)
+    return seal_letter(header, encode(payload), KEYS[HUB].signing, KEYS["a"].sealing.public)
 
 
 def test_a_letter_of_a_version_to_come_is_refused_with_a_sentence() -> None:

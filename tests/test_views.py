@@ -9,8 +9,8 @@ from streamlit.testing.v1 import AppTest
 
 import hansa
 import hansa_dashboard.hub
-from hansa.charter import Charter, Party, Rules, SignedCharter, draft, sign
-from hansa.crypto.keys import HYBRID_SEED_BYTES, SEED_BYTES, HybridKey, SigningKey
+from hansa.charter import Charter
+from hansa.crypto.bundles import HUB_BYTES
 from hansa.hub import actions, models, people, queries, settings
 from hansa.hub.actions import Hub
 from hansa.hub.models import Job, Login, Member, Participant
@@ -20,6 +20,7 @@ from hansa.mail import boxes
 from hansa.messages import encode
 from hansa.plan import Question
 from hansa_dashboard import session, words
+from tests import cards
 
 SITES = ("east", "north", "south", "west")
 NAME, PASSWORD = "ada", "a password that is long"
@@ -27,25 +28,14 @@ HEART = Schema("heart", (Column("age", "number", "years"), Column("sex", "text",
 HOSTILE = "south: ![x](http://evil.example/p.png) <img src=x onerror=alert(1)> :red[no] $x$"
 
 
-def keys(seed: int) -> tuple[SigningKey, HybridKey]:
-    return SigningKey(bytes([seed]) * SEED_BYTES), HybridKey(bytes([seed]) * HYBRID_SEED_BYTES)
-
-
-def party(name: str, seed: int) -> Party:
-    signing, sealing = keys(seed)
-    return Party(name, signing.public, sealing.public)
-
-
 def charter() -> tuple[Charter, bytes]:
-    members = [party(site, seed) for seed, site in enumerate(SITES, 1)]
-    made = draft("hearts", party("hub", 9), members, Rules())
-    signatures = tuple(sign(made, keys(seed)[0]) for seed in range(1, len(SITES) + 1))
-    return made, encode(SignedCharter(encode(made), signatures))
+    made = cards.charter(SITES, consortium="hearts")
+    return made, cards.signed(made, {site: cards.member_keys(place) for place, site in enumerate(SITES)})
 
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    settings.make_keys(tmp_path, bytes([9]) * SEED_BYTES, bytes([9]) * HYBRID_SEED_BYTES)
+    settings.make_keys(tmp_path, cards.seeds(255, HUB_BYTES))
     (tmp_path / "charter").write_bytes(charter()[1])
     (tmp_path / "hub.toml").write_text(f'database = "sqlite:///{tmp_path}/hub.db"\nprivate = ""\n[mailboxes]\n')
     hub = Hub(tmp_path)

@@ -18,8 +18,8 @@ from sqlalchemy import Engine, event, select
 from sqlalchemy.orm import Session
 
 from hansa import charter as charters
-from hansa.charter import Charter, Party, Rules
-from hansa.crypto.keys import HybridKey, SigningKey
+from hansa.charter import Charter, Rules
+from hansa.crypto.bundles import HUB_BYTES, MEMBER_BYTES, HubKeys, MemberKeys
 from hansa.hub import models, people
 from hansa.hub import settings as hub_settings
 from hansa.hub.actions import Hub, store_proposal
@@ -33,13 +33,14 @@ from hansa.mail.blobs import Chunks, Folder
 from hansa.mail.boxes import Desk, Outbox
 from hansa.mail.carriage import Carriage
 from hansa.mail.database import Engines, migrate, open_engine
-from hansa.messages import HUB, decode, encode
+from hansa.messages import HUB, decode
 from hansa.plan import Question, make
 from hansa.protocols.base import SiteState
 from hansa_site import journal
 from hansa_site.answering import STATES
 from hansa_site.settings import Policy, Settings, TableSource
 from hansa_site.site import Site
+from tests import cards
 
 PERSON = "analyst"
 
@@ -141,16 +142,19 @@ class World:
         self.dead: set[str] = set()
         self._flights: list[Flight] = []
         self._folder = folder
-        self._seeds = {name: (self._draw(32), self._draw(96)) for name in [HUB, *self.names]}
-        self._keys = {name: (SigningKey(one), HybridKey(other)) for name, (one, other) in self._seeds.items()}
-        cards = {name: Party(name, keys[0].public, keys[1].public) for name, keys in self._keys.items()}
-        rules = rules or Rules(round_seconds=20)
-        self.charter: Charter = charters.draft("world", cards[HUB], [cards[name] for name in self.names], rules)
+        self._hub_seeds, self.keys = (
+            self._draw(HUB_BYTES),
+            {name: MemberKeys(self._draw(MEMBER_BYTES)) for name in self.names},
+        )
+        rules, hub_keys = rules or Rules(round_seconds=20), HubKeys(self._hub_seeds)
+        members = [charters.member_of(name, name, keys) for name, keys in self.keys.items()]
+        self.charter: Charter = charters.draft("world", charters.hub_of(hub_keys), members, rules, cards.ORIGIN)
         self.desks = {
-            name: Desk(name, self.charter, *keys, Folder(folder / "chunks" / name)) for name, keys in self._keys.items()
+            name: Desk(name, self.charter, keys, Folder(folder / "chunks" / name))
+            for name, keys in [(HUB, hub_keys), *self.keys.items()]
         }
         if hub_chunks is not None:
-            self.desks[HUB] = Desk(HUB, self.charter, *self._keys[HUB], hub_chunks)
+            self.desks[HUB] = Desk(HUB, self.charter, hub_keys, hub_chunks)
         self._shelves: dict[str, dict[bytes, bytes]] = {name: {} for name in self.names}
         self._urls = urls
         self.engines = {name: self._open(name) for name in [HUB, *self.names]}
@@ -219,9 +223,8 @@ class World:
         """The hub's home as a page or a command opens it. Times there are the machine's own."""
         home = self._folder / "home"
         home.mkdir()
-        hub_settings.make_keys(home, *self._seeds[HUB])
-        signatures = tuple(charters.sign(self.charter, self._keys[name][0]) for name in self.names)
-        (home / "charter").write_bytes(encode(charters.SignedCharter(encode(self.charter), signatures)))
+        hub_settings.make_keys(home, self._hub_seeds)
+        (home / "charter").write_bytes(cards.signed(self.charter, self.keys))
         url = self._urls.get(HUB, f"sqlite:///{self._folder}/{HUB}.sqlite")
         (home / "hub.toml").write_text(f'database = "{url}"\nprivate = ""\n[mailboxes]\n', encoding="utf-8")
         return Hub(home)

@@ -198,11 +198,11 @@ def _check_setup(setup: Setup, plan: Plan, charter: Charter) -> Session:
 def _check_consents(evidence: Evidence, plan: Plan, charter: Charter, roster: Sequence[SiteId]) -> None:
     proposer = charter.member(plan.proposer)
     whose = f"'{plan.proposer}' on its proposal"
-    _check_signature(proposer.signing, SIGNED_BY_PROPOSER, plan.digest, evidence.proposal, whose)
+    _check_signature(proposer.consent, SIGNED_BY_PROPOSER, plan.digest, evidence.proposal, whose)
     if len(evidence.consents) != len(roster):
         raise ProtocolViolation("the consents are not one per site of the roster")
     for site, consent in zip(roster, evidence.consents, strict=True):
-        public = charter.member(site).signing
+        public = charter.member(site).consent
         _check_signature(public, SIGNED_BY_MEMBER, plan.digest, consent, f"'{site}' on its consent")
 
 

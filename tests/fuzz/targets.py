@@ -195,8 +195,7 @@ def _box(data: bytes) -> None:
 
 def _charter(data: bytes) -> bytes:
     agreed = charters.load(data)
-    signed = decode(data, charters.SignedCharter)
-    return encode(charters.SignedCharter(encode(agreed), signed.signatures))
+    return charters.sealed(agreed, decode(data, charters.SignedCharter).signatories)
 
 
 def _plan(world: World, data: bytes) -> bytes:

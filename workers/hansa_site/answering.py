@@ -138,7 +138,7 @@ class Answering:
     def _sign(self, run: str, payload: SignPlan) -> Outcome:
         plan = self._plan(run, payload.plan)
         consent.may_propose(self._settings.policy, plan, self._desk.name)
-        signature = self._desk.signing.sign(SIGNED_BY_PROPOSER, plan.digest)
+        signature = self._desk.keys.consent.sign(SIGNED_BY_PROPOSER, plan.digest)
         return Outcome((("plan-signed", Signed(plan.digest, signature)),), act="signs the proposal")
 
     def _consent(self, name: str, payload: AskConsent, run: Run | None) -> Outcome:
@@ -149,10 +149,10 @@ class Answering:
             return Outcome(act="a question that had ended before it came")
         self._check_version()
         proposer = self._desk.charter.member(plan.proposer)
-        verify(proposer.signing, SIGNED_BY_PROPOSER, plan.digest, payload.proposal)
+        verify(proposer.consent, SIGNED_BY_PROPOSER, plan.digest, payload.proposal)
         schema = tables.schema(self._settings.source(plan.table), self._home)
         consent.may_take_part(self._settings.policy, plan, self._desk.name, schema)
-        signature = self._desk.signing.sign(SIGNED_BY_MEMBER, plan.digest)
+        signature = self._desk.keys.consent.sign(SIGNED_BY_MEMBER, plan.digest)
         letters = (("consent", Signed(plan.digest, signature)),)
         return Outcome(letters, "consented", plan=payload.plan, act="consents")
 

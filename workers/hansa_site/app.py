@@ -37,8 +37,8 @@ def run_site(home: Path) -> None:
     """Runs until SIGTERM or SIGINT. `home` holds site.toml, the charter and the keys."""
     settings = read_settings(home)
     address = settings.address(home)
-    signing, sealing = read_keys(home)
-    desk = Desk(settings.name, read_charter(home, settings.name), signing, sealing, Folder(home / "chunks"))
+    charter = read_charter(home, settings.name)
+    desk = Desk(settings.name, charter, read_keys(home), Folder(home / "chunks"))
     engines = open_engines(settings.database)
     migrate(engines.writing, "site")
     way = ToHub(address, settings.name)

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from hansa import charter as charters
-from hansa.charter import Charter, Party
+from hansa.charter import Charter, HubParty, Member
 from hansa.errors import Refused
 from hansa.files import write_private, write_toml
 from hansa.jobs.base import Schema
@@ -26,7 +26,7 @@ TLS = Tls("tls/authority.pem", "tls/site.pem", "tls/site.key")
 HUB_CARD, CARD, CHARTER = "hub.card", "site.card", "charter"
 
 
-def init(home: Path, name: str) -> tuple[Party, bytes]:
+def init(home: Path, name: str, institution: str = "") -> tuple[Member, bytes]:
     """Draws every key of a new site; gives its card and the request for the hub. Refuses a home that has keys."""
     if not is_site_id(name):
         raise Refused(f"'{name}' is no site name: small letters, digits and hyphens, at most 32, not 'hub'")
@@ -34,7 +34,7 @@ def init(home: Path, name: str) -> tuple[Party, bytes]:
     vault.make_keys(home)
     (home / "tls").mkdir(mode=0o700, exist_ok=True)
     write_private(home / TLS.key, certificates.draw_key())
-    card = vault.card(home, name)
+    card = vault.card(home, name, institution or name)
     write_private(home / CARD, encode(card))
     return card, request(home)
 
@@ -43,24 +43,24 @@ def request(home: Path) -> bytes:
     """Again, for a hub that lost it: the same keys."""
     card = own_card(home)
     wanted = certificates.make_request((home / TLS.key).read_bytes(), card.id)
-    return make_request(card, wanted, vault.read_keys(home)[0])
+    return make_request(card, wanted, vault.read_keys(home).signing)
 
 
-def own_card(home: Path) -> Party:
+def own_card(home: Path) -> Member:
     try:
-        card = decode((home / CARD).read_bytes(), Party)
+        card = decode((home / CARD).read_bytes(), Member)
     except FileNotFoundError as error:
         raise Refused(f"{home} is not the home of a site: `hansa site init` makes one") from error
-    if card != vault.card(home, card.id):
+    if card != vault.card(home, card.id, card.name):
         raise Refused(f"the keys in {home} are not those that '{card.id}' was founded with")
     return card
 
 
-def join(home: Path, kit: bytes, hub_fingerprint: str) -> tuple[Party, bytes]:
+def join(home: Path, kit: bytes, hub_fingerprint: str) -> tuple[HubParty, bytes]:
     """Writes certificates and site.toml; gives the hub's card and its authority's certificate. A second kit of the
     same hub changes the mailbox and its certificates, and leaves tables, policy and database."""
     card = own_card(home)
-    hub, opened = open_kit(kit, card, vault.read_keys(home)[1], hub_fingerprint)
+    hub, opened = open_kit(kit, card, vault.read_keys(home).sealing, hub_fingerprint)
     if (home / HUB_CARD).exists() and hub_card(home) != hub:
         raise Refused(f"the site in {home} has joined another hub; a site has one, so make a new home")
     if not certificates.belongs(opened.certificate, (home / TLS.key).read_bytes()):
@@ -76,9 +76,9 @@ def join(home: Path, kit: bytes, hub_fingerprint: str) -> tuple[Party, bytes]:
     return hub, opened.authority
 
 
-def hub_card(home: Path) -> Party:
+def hub_card(home: Path) -> HubParty:
     try:
-        return decode((home / HUB_CARD).read_bytes(), Party)
+        return decode((home / HUB_CARD).read_bytes(), HubParty)
     except FileNotFoundError as error:
         raise Refused(f"the site in {home} has joined no hub: `hansa site join NAME.kit` first") from error
 
@@ -109,7 +109,7 @@ def read(home: Path, draft: bytes) -> Charter:
 
 def sign(home: Path, charter: Charter) -> bytes:
     """This member's word on a draft that a person has read."""
-    return sign_draft(charter, own_card(home).id, vault.read_keys(home)[0])
+    return sign_draft(charter, own_card(home).id, vault.read_keys(home))
 
 
 def accept(home: Path, signed: bytes) -> Charter:

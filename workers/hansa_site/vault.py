@@ -6,8 +6,8 @@ The file is not wrapped under a passphrase yet: who can read the site user's fil
 import secrets
 from pathlib import Path
 
-from hansa.charter import Charter, Party, load
-from hansa.crypto.keys import HYBRID_SEED_BYTES, SEED_BYTES, HybridKey, SigningKey
+from hansa.charter import Charter, Member, load, member_of
+from hansa.crypto.bundles import MEMBER_BYTES, MemberKeys
 from hansa.errors import Refused
 
 
@@ -18,23 +18,21 @@ def make_keys(home: Path) -> None:
         path.touch(mode=0o600, exist_ok=False)
     except FileExistsError as error:
         raise Refused(f"{home} holds keys already") from error
-    path.write_bytes(secrets.token_bytes(SEED_BYTES + HYBRID_SEED_BYTES))
+    path.write_bytes(secrets.token_bytes(MEMBER_BYTES))
 
 
-def read_keys(home: Path) -> tuple[SigningKey, HybridKey]:
+def read_keys(home: Path) -> MemberKeys:
     try:
-        data = (home / "keys").read_bytes()
+        return MemberKeys((home / "keys").read_bytes())
     except FileNotFoundError as error:
         raise Refused(f"{home} holds no keys") from error
-    if len(data) != SEED_BYTES + HYBRID_SEED_BYTES:
-        raise Refused(f"the keys in {home} are damaged")
-    return SigningKey(data[:SEED_BYTES]), HybridKey(data[SEED_BYTES:])
+    except ValueError as error:
+        raise Refused(f"the keys in {home} are damaged") from error
 
 
-def card(home: Path, name: str) -> Party:
-    """What the charter says of this site: its name and public keys."""
-    signing, sealing = read_keys(home)
-    return Party(name, signing.public, sealing.public)
+def card(home: Path, name: str, institution: str) -> Member:
+    """What the charter says of this site: its name, its institution's, and public keys."""
+    return member_of(name, institution, read_keys(home))
 
 
 def read_charter(home: Path, name: str) -> Charter:
@@ -43,6 +41,14 @@ def read_charter(home: Path, name: str) -> Charter:
         agreed = load((home / "charter").read_bytes())
     except FileNotFoundError as error:
         raise Refused(f"{home} holds no charter yet: `hansa site accept` keeps it, once every member signed") from error
-    if agreed.member(name) != card(home, name):
-        raise Refused(f"the charter in {home} names other keys for '{name}' than this site holds")
+    check_own(agreed, name, read_keys(home), home)
     return agreed
+
+
+def check_own(charter: Charter, name: str, keys: MemberKeys, home: Path) -> None:
+    """Refuses a charter that gives the site `name` other keys than those in its home."""
+    member = charter.member(name)
+    ours = (keys.signing.public, keys.sealing.public, keys.consent.public)
+    further = charter.witnessed and (keys.lasting is None or member_of(name, member.name, keys) != member)
+    if (member.signing, member.sealing, member.consent) != ours or further:
+        raise Refused(f"the charter in {home} names other keys for '{name}' than this site holds")

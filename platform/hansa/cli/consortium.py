@@ -22,14 +22,13 @@ from msgspec import Struct
 
 from hansa import charter as charters
 from hansa import toml
-from hansa.charter import Party, SignedCharter
+from hansa.charter import Charter
 from hansa.cli.processes import Child, Family
-from hansa.crypto.keys import HYBRID_SEED_BYTES, SEED_BYTES
+from hansa.crypto.bundles import HUB_BYTES
 from hansa.errors import Refused
 from hansa.files import write_toml
 from hansa.hub import settings as hub_settings
 from hansa.mail.tls import address
-from hansa.messages import HUB, encode
 from hansa_site import vault
 from hansa_site.settings import Policy, Settings, TableSource, convert
 
@@ -115,23 +114,35 @@ def found(consortium: Consortium, homes: Homes) -> None:
     """Makes keys where there are none, and the charter with everybody's signature, or checks the one that is there."""
     for folder in (homes.hub, *(homes.site(entry.name) for entry in consortium.site)):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sites = {entry.name: homes.site(entry.name) for entry in consortium.site}
+    if (homes.hub / "charter").exists():
+        _check_founded(consortium, homes, hub_settings.read_charter(homes.hub))
+        return
     if not (homes.hub / "keys").exists():
-        hub_settings.make_keys(homes.hub, secrets.token_bytes(SEED_BYTES), secrets.token_bytes(HYBRID_SEED_BYTES))
-    for entry in consortium.site:
-        if not (homes.site(entry.name) / "keys").exists():
-            vault.make_keys(homes.site(entry.name))
-    signing, sealing = hub_settings.read_keys(homes.hub)
-    cards = [vault.card(homes.site(entry.name), entry.name) for entry in consortium.site]
-    hub_card = Party(HUB, signing.public, sealing.public)
-    drafted = charters.draft(consortium.name, hub_card, cards, charters.rules_from(consortium.rules))
-    if (homes.hub / "charter").exists() and hub_settings.read_charter(homes.hub) != drafted:
+        hub_settings.make_keys(homes.hub, secrets.token_bytes(HUB_BYTES))
+    for home in sites.values():
+        if not (home / "keys").exists():
+            vault.make_keys(home)
+    keys = {name: vault.read_keys(home) for name, home in sites.items()}
+    members = [charters.member_of(name, name, held) for name, held in keys.items()]
+    rules, origin = charters.rules_from(consortium.rules), charters.new_origin(consortium.name, secrets.token_bytes(8))
+    drafted = charters.draft(
+        consortium.name, charters.hub_of(hub_settings.read_keys(homes.hub)), members, rules, origin
+    )
+    signed = charters.sealed(drafted, [charters.sign(drafted, name, held) for name, held in keys.items()])
+    for folder in (homes.hub, *sites.values()):
+        (folder / "charter").write_bytes(signed)
+
+
+def _check_founded(consortium: Consortium, homes: Homes, charter: Charter) -> None:
+    names = sorted(entry.name for entry in consortium.site)
+    same = charter.consortium == consortium.name and [member.id for member in charter.members] == names
+    if not same or charter.rules != charters.rules_from(consortium.rules):
         raise Refused(
             f"{homes.root} holds a consortium with other members or rules; choose another --home, or remove it"
         )
-    keys = [vault.read_keys(homes.site(member.id))[0] for member in drafted.members]
-    signed = encode(SignedCharter(encode(drafted), tuple(charters.sign(drafted, key) for key in keys)))
-    for folder in (homes.hub, *(homes.site(entry.name) for entry in consortium.site)):
-        (folder / "charter").write_bytes(signed)
+    for name in names:
+        vault.read_charter(homes.site(name), name)
 
 
 class Running:

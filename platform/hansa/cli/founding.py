@@ -4,6 +4,7 @@ deploy/README.md has the order of the commands; `joining.py` is the sites' part.
 """
 
 import re
+import secrets
 import time
 from pathlib import Path
 from typing import Annotated
@@ -109,11 +110,13 @@ def draft(
     out: Annotated[Path, typer.Option(help="Where the draft is written.")] = Path("charter.draft"),
 ) -> None:
     """Write the draft of a charter from the members' requests."""
+    from hansa.charter import new_origin
     from hansa.hub import drafts
     from hansa.mail.founding import read_request
 
     cards = [read_request(read(path)) for path in requests]
-    out.write_bytes(drafts.draft(home, consortium, cards, drafts.read_rules(rules)))
+    origin = new_origin(consortium, secrets.token_bytes(8))
+    out.write_bytes(drafts.draft(home, consortium, cards, drafts.read_rules(rules), origin))
     typer.echo(f"send {out} to every member; each signs it with `hansa site sign`")
 
 

@@ -17,13 +17,14 @@ Home = Annotated[Path, typer.Option("--home", envvar="HANSA_SITE_HOME", help="Th
 def init(
     home: Home,
     name: Annotated[str, typer.Argument(help="The site's name in the consortium.")],
+    institution: Annotated[str, typer.Option(help="The institution's full name, as the charter will say it.")] = "",
     out: Annotated[Path | None, typer.Option(help="Where the request is written; default NAME.request.")] = None,
 ) -> None:
     """Draw a new site's keys, and write the request for the hub."""
     from hansa.mail.founding import fingerprint
     from hansa_site import joining
 
-    card, request = joining.init(home, name)
+    card, request = joining.init(home, name, institution)
     path = out or Path(f"{name}.request")
     path.write_bytes(request)
     typer.echo(f"the keys are in {home}; send {path} to the hub's operator: nothing in it is secret")

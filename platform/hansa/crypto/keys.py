@@ -2,8 +2,8 @@
 
 Every use carries a label, so that bytes made for one purpose are worthless for another:
 `LABEL = "hansa/v1/" ‖ purpose ‖ 0x00` stands before whatever is signed, and inside the info of whatever is sealed
-or derived. Primitives come from `cryptography`: Ed25519 (RFC 8032), X25519 (RFC 7748), ML-KEM-768 (FIPS 203),
-HKDF-SHA256 (RFC 5869), HPKE (RFC 9180) with MLKEM768_X25519, HKDF-SHA256 and AES-256-GCM.
+or derived. Primitives come from `cryptography`: Ed25519 (RFC 8032), ML-DSA-65 (FIPS 204), X25519 (RFC 7748),
+ML-KEM-768 (FIPS 203), HKDF-SHA256 (RFC 5869), HPKE (RFC 9180) with MLKEM768_X25519, HKDF-SHA256 and AES-256-GCM.
 
 Seeds are arguments: whoever calls draws them from the operating system. Only HPKE and ML-KEM encapsulation draw
 chance of their own, inside the library.
@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes, hpke
-from cryptography.hazmat.primitives.asymmetric import ed25519, mlkem, x25519
+from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa, mlkem, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -28,6 +28,7 @@ MLKEM_CIPHERTEXT_BYTES = 1088
 X25519_BYTES = 32
 HYBRID_PUBLIC_BYTES = MLKEM_PUBLIC_BYTES + X25519_BYTES
 HYBRID_SEED_BYTES = 96
+LASTING_PUBLIC_BYTES, LASTING_SIGNATURE_BYTES = 1952, 3309  # ML-DSA-65
 SEAL_OVERHEAD = MLKEM_CIPHERTEXT_BYTES + X25519_BYTES + 16
 
 _SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
@@ -85,6 +86,28 @@ def holds(public: bytes, message: bytes, signature: bytes) -> bool:
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+class LastingKey:
+    """A party's ML-DSA-65 key, for signatures that must hold when Ed25519 may not any more: those under a charter."""
+
+    def __init__(self, seed: bytes) -> None:
+        self._key = mldsa.MLDSA65PrivateKey.from_seed_bytes(seed)
+        self.public = self._key.public_key().public_bytes_raw()
+
+    def __repr__(self) -> str:
+        return "LastingKey(hidden)"
+
+    def sign(self, purpose: str, message: bytes) -> bytes:
+        return self._key.sign(label(purpose) + message)
+
+
+def verify_lasting(public: bytes, purpose: str, message: bytes, signature: bytes) -> None:
+    """Raises ProtocolViolation unless `signature` is by the ML-DSA-65 key `public` over the labelled message."""
+    try:
+        mldsa.MLDSA65PublicKey.from_public_bytes(public).verify(signature, label(purpose) + message)
+    except (InvalidSignature, ValueError) as error:
+        raise ProtocolViolation(f"a lasting signature for '{purpose}' does not hold") from error
 
 
 class HybridKey:

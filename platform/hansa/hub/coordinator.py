@@ -285,7 +285,7 @@ class Coordinator:
     def _plan_signed(self, db: Session, job: Job, plan: Plan, sender: str, payload: Signed, now: float) -> None:
         if job.status != "proposed" or sender != plan.proposer or payload.plan != plan.digest:
             raise ProtocolViolation("a signature for a proposal was not due")
-        verify(self._desk.charter.member(sender).signing, SIGNED_BY_PROPOSER, plan.digest, payload.signature)
+        verify(self._desk.charter.member(sender).consent, SIGNED_BY_PROPOSER, plan.digest, payload.signature)
         job.proposal, job.status, job.deadline = payload.signature, "waiting", None
         job.table_name = plan.table  # one that Hansa 0.1 proposed has none yet, and would stand in no line
         record(db, now, "proposal signed", sender, job.run, {"plan": plan.digest.hex()})
@@ -310,7 +310,7 @@ class Coordinator:
         if job.status != "consenting":
             tell(db, now, job.run, "consents, after the job had begun without it", part.site)
             return
-        verify(self._desk.charter.member(part.site).signing, SIGNED_BY_MEMBER, plan.digest, payload.signature)
+        verify(self._desk.charter.member(part.site).consent, SIGNED_BY_MEMBER, plan.digest, payload.signature)
         part.consent, part.asked, part.stage = payload.signature, False, "consented"
         record(db, now, "consent given", part.site, job.run, {"plan": plan.digest.hex()})
         tell(db, now, job.run, "consents", part.site)

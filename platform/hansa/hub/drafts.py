@@ -11,17 +11,16 @@ from hansa.files import write_private
 from hansa.hub import kits
 from hansa.hub.settings import read_settings
 from hansa.mail.founding import Request, complete, read_draft
-from hansa.messages import encode
 
 
-def draft(home: Path, consortium: str, requests: Sequence[Request], rules: dict[str, object]) -> bytes:
+def draft(home: Path, consortium: str, requests: Sequence[Request], rules: dict[str, object], origin: str) -> bytes:
     """The first version, which nobody has signed; refuses a member that has no mailbox yet."""
     mailboxes = read_settings(home).mailboxes
     cards = [request.card for request in requests]
     without = sorted(card.id for card in cards if card.id not in mailboxes)
     if without:
         raise Refused(f"{', '.join(without)} has no mailbox at this hub: `hansa site kit` makes it")
-    return encode(charters.draft(consortium, kits.card(home), cards, charters.rules_from(rules)))
+    return charters.draft(consortium, kits.card(home), cards, charters.rules_from(rules), origin).encoded
 
 
 def finish(home: Path, drafted: bytes, signatures: Sequence[bytes]) -> tuple[Charter, bytes]:

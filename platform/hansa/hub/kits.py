@@ -17,8 +17,8 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import asdict, replace
 
-from hansa.charter import Party
-from hansa.crypto.keys import HYBRID_SEED_BYTES, SEED_BYTES
+from hansa.charter import HubParty, hub_of
+from hansa.crypto.bundles import HUB_BYTES
 from hansa.errors import Refused
 from hansa.files import write_private, write_toml
 from hansa.hub import settings as hub_settings
@@ -67,7 +67,7 @@ class Broker(Struct, frozen=True, forbid_unknown_fields=True):
         return rules.mailbox_rules(self.site, self.site_digest, self.hub_digest, version=self.version)
 
 
-def found(home: Path, address: str, private: Place, database: str, now: float) -> Party:
+def found(home: Path, address: str, private: Place, database: str, now: float) -> HubParty:
     """A new hub's home: keys, authority, private server, hub.toml; gives its card. Refuses a folder that has keys."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     if (home / "keys").exists():
@@ -82,13 +82,12 @@ def found(home: Path, address: str, private: Place, database: str, now: float) -
     url = database or f"sqlite:///{home.resolve()}/hub.sqlite"
     address_of_private = private.url(rules.HUB, password, private.host)
     write_toml(home / "hub.toml", _plain(Settings(url, address_of_private, {}, TLS, address)))
-    hub_settings.make_keys(home, secrets.token_bytes(SEED_BYTES), secrets.token_bytes(HYBRID_SEED_BYTES))
+    hub_settings.make_keys(home, secrets.token_bytes(HUB_BYTES))
     return card(home)
 
 
-def card(home: Path) -> Party:
-    signing, sealing = hub_settings.read_keys(home)
-    return Party(HUB, signing.public, sealing.public)
+def card(home: Path) -> HubParty:
+    return hub_of(hub_settings.read_keys(home))
 
 
 def make_kit(home: Path, request: Request, place: Place, now: float, *, again: bool = False) -> bytes:
@@ -111,7 +110,7 @@ def make_kit(home: Path, request: Request, place: Place, now: float, *, again: b
     mailboxes = settings.mailboxes | {site: mailbox}
     write_toml(home / "hub.toml", _plain(replace(settings, mailboxes=mailboxes)))
     kit = Kit(site, place.url(rules.site_user(site), theirs, place.host), authority, certificate)
-    return seal_kit(kit, request.card, card(home), hub_settings.read_keys(home)[0])
+    return seal_kit(kit, request.card, card(home), hub_settings.read_keys(home).signing)
 
 
 def renew(home: Path, now: float) -> list[Broker]:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from hansa import toml
 from hansa.charter import Charter, load
-from hansa.crypto.keys import HYBRID_SEED_BYTES, SEED_BYTES, HybridKey, SigningKey
+from hansa.crypto.bundles import HubKeys
 from hansa.errors import Refused
 from hansa.mail.blobs import Chunks, Folder
 from hansa.mail.boxes import Desk
@@ -58,26 +58,25 @@ def read_charter(home: Path) -> Charter:
         raise Refused(f"{home} holds no charter yet: `hansa hub charter` makes one") from error
 
 
-def make_keys(home: Path, signing_seed: bytes, sealing_seed: bytes) -> None:
-    """Writes the hub's two keys; the caller draws the seeds. An existing key is never overwritten."""
+def make_keys(home: Path, seeds: bytes) -> None:
+    """Writes the hub's keys; the caller draws the seeds. An existing key is never overwritten."""
     path = home / "keys"
     path.touch(mode=0o600, exist_ok=False)
-    path.write_bytes(signing_seed + sealing_seed)
+    path.write_bytes(seeds)
 
 
-def read_keys(home: Path) -> tuple[SigningKey, HybridKey]:
+def read_keys(home: Path) -> HubKeys:
     try:
-        data = (home / "keys").read_bytes()
+        return HubKeys((home / "keys").read_bytes())
     except FileNotFoundError as error:
         raise Refused(f"{home} is not the home of a hub: it holds no keys") from error
-    if len(data) != SEED_BYTES + HYBRID_SEED_BYTES:
-        raise Refused(f"the keys in {home} are damaged")
-    return SigningKey(data[:SEED_BYTES]), HybridKey(data[SEED_BYTES:])
+    except ValueError as error:
+        raise Refused(f"the keys in {home} are damaged") from error
 
 
 def open_desk(home: Path) -> Desk:
     """What every process of the hub opens: its name, charter and keys, and the one place where its chunks lie."""
-    return Desk(HUB, read_charter(home), *read_keys(home), open_chunks(home))
+    return Desk(HUB, read_charter(home), read_keys(home), open_chunks(home))
 
 
 def open_chunks(home: Path) -> Chunks:

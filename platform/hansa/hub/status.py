@@ -61,7 +61,7 @@ def look(at: Path, now: float) -> list[Finding]:
 def _charter(at: Path) -> tuple[Charter | None, list[Finding]]:
     found = home.private(at, ("keys", "hub.toml", "tls/hub.key", "tls/authority.key"))
     try:
-        signing, sealing = hub_settings.read_keys(at)
+        keys = hub_settings.read_keys(at)
     except (Refused, OSError) as error:
         says = str(error) if isinstance(error, Refused) else f"the keys in {at} can't be read ({error.strerror})"
         return None, [*found, Finding("wrong", "home", says, "put the hub's `keys` back from its backup")]
@@ -71,7 +71,7 @@ def _charter(at: Path) -> tuple[Charter | None, list[Finding]]:
         says = f"the charter in {at} can't be read" if isinstance(error, OSError) else str(error)
         mend = "`hansa hub charter draft` and `complete` make one; one that is damaged is in every site's home"
         return None, [*found, Finding("wrong", "home", says, mend)]
-    if (charter.hub.signing, charter.hub.sealing) != (signing.public, sealing.public):
+    if (charter.hub.signing, charter.hub.sealing) != (keys.signing.public, keys.sealing.public):
         mend = "put `keys` and `charter` back from one backup"
         return charter, [*found, Finding("wrong", "home", "the charter names other keys than this hub holds", mend)]
     members = f"'{charter.consortium}', {len(charter.members)} members"

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column
 
 from hansa.charter import Charter
-from hansa.crypto.keys import HybridKey, SigningKey
+from hansa.crypto.bundles import HubKeys, MemberKeys
 from hansa.errors import ProtocolViolation, Refused
 from hansa.mail.acks import Owed
 from hansa.mail.blobs import Chunks
@@ -106,8 +106,9 @@ class SetAside(Base):
 class Desk:
     """One party's name, keys and charter over its boxes, and where its chunks lie."""
 
-    def __init__(self, name: str, charter: Charter, signing: SigningKey, sealing: HybridKey, folder: Chunks) -> None:
-        self.name, self.charter, self.signing, self.sealing, self.folder = name, charter, signing, sealing, folder
+    def __init__(self, name: str, charter: Charter, keys: HubKeys | MemberKeys, folder: Chunks) -> None:
+        self.name, self.charter, self.keys, self.folder = name, charter, keys, folder
+        self.signing, self.sealing = keys.signing, keys.sealing
         self.owed = Owed()
         self._heard: dict[str, int] = {}  # by peer, the newest version of letters that it was heard to speak
 

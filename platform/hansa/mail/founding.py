@@ -16,7 +16,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from hansa import charter as charters
-from hansa.charter import Charter, Party, SignedCharter
+from hansa.charter import Charter, HubParty, Member, Party, Signatory
+from hansa.crypto.bundles import MemberKeys
 from hansa.crypto.keys import HybridKey, SigningKey, check_hybrid, digest, label, seal, verify
 from hansa.errors import ProtocolViolation, Refused
 from hansa.mail.certificates import public_key_of
@@ -29,7 +30,7 @@ Pem = Annotated[bytes, Meta(max_length=2**14)]
 
 
 class Request(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    card: Party
+    card: Member
     certificate: Annotated[bytes, Meta(max_length=2**13)]  # PKCS#10, DER
     signature: Signature
 
@@ -47,15 +48,14 @@ class Kit(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
 
 class SealedKit(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    hub: Party
+    hub: HubParty
     sealed: bytes
     signature: Signature
 
 
 class CharterSignature(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    site: SiteId
     charter: Annotated[bytes, Meta(min_length=32, max_length=32)]  # its digest
-    signature: Signature
+    signatory: Signatory
 
 
 def fingerprint(party: Party) -> str:
@@ -75,7 +75,7 @@ def compare(party: Party, read_aloud: str) -> None:
         )
 
 
-def make_request(card: Party, certificate: bytes, key: SigningKey) -> bytes:
+def make_request(card: Member, certificate: bytes, key: SigningKey) -> bytes:
     return encode(Request(card, certificate, key.sign("site request", _request(card, certificate))))
 
 
@@ -90,12 +90,12 @@ def read_request(data: bytes) -> Request:
     return request
 
 
-def seal_kit(kit: Kit, receiver: Party, hub: Party, key: SigningKey) -> bytes:
+def seal_kit(kit: Kit, receiver: Party, hub: HubParty, key: SigningKey) -> bytes:
     sealed = seal(receiver.sealing, encode(kit), _kit_info(hub, receiver))
     return encode(SealedKit(hub, sealed, key.sign("site kit", _signed_kit(hub, receiver, sealed))))
 
 
-def open_kit(data: bytes, card: Party, sealing: HybridKey, hub_fingerprint: str) -> tuple[Party, Kit]:
+def open_kit(data: bytes, card: Party, sealing: HybridKey, hub_fingerprint: str) -> tuple[HubParty, Kit]:
     """The hub's card and the kit, for the site of `card`; nothing is opened before the fingerprint is right."""
     found = decode(_bounded(data), SealedKit)
     if found.hub.id != HUB:
@@ -112,13 +112,11 @@ def open_kit(data: bytes, card: Party, sealing: HybridKey, hub_fingerprint: str)
 
 
 def read_draft(data: bytes) -> Charter:
-    charter = decode(data, Charter)
-    charters.check(charter)
-    return charter
+    return charters.read(data)
 
 
-def sign_draft(charter: Charter, site: str, key: SigningKey) -> bytes:
-    return encode(CharterSignature(site, charter.digest, charters.sign(charter, key)))
+def sign_draft(charter: Charter, site: str, keys: MemberKeys) -> bytes:
+    return encode(CharterSignature(charter.digest, charters.sign(charter, site, keys)))
 
 
 def complete(charter: Charter, files: Sequence[bytes]) -> bytes:
@@ -126,14 +124,14 @@ def complete(charter: Charter, files: Sequence[bytes]) -> bytes:
     found = {}
     for data in files:
         one = decode(_bounded(data), CharterSignature)
-        charter.member(one.site)
+        site = charter.member(one.signatory.site).id
         if one.charter != charter.digest:
-            raise Refused(f"'{one.site}' signed another draft: send everybody the same file, and have it signed again")
-        found[one.site] = one.signature
+            raise Refused(f"'{site}' signed another draft: send everybody the same file, and have it signed again")
+        found[site] = one.signatory
     missing = [member.id for member in charter.members if member.id not in found]
     if missing:
         raise Refused(f"the charter is not signed by {', '.join(missing)} yet")
-    signed = encode(SignedCharter(encode(charter), tuple(found[member.id] for member in charter.members)))
+    signed = charters.sealed(charter, found.values())
     charters.load(signed)
     return signed
 
@@ -144,13 +142,13 @@ def _bounded(data: bytes) -> bytes:
     return data
 
 
-def _request(card: Party, certificate: bytes) -> bytes:
+def _request(card: Member, certificate: bytes) -> bytes:
     return digest("site request", encode(card), certificate)
 
 
-def _kit_info(hub: Party, receiver: Party) -> bytes:
+def _kit_info(hub: HubParty, receiver: Party) -> bytes:
     return label("site kit") + digest("site kit", encode(hub), encode(receiver))
 
 
-def _signed_kit(hub: Party, receiver: Party, sealed: bytes) -> bytes:
+def _signed_kit(hub: HubParty, receiver: Party, sealed: bytes) -> bytes:
     return digest("site kit", encode(hub), encode(receiver), sealed)
