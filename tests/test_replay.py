@@ -34,7 +34,6 @@ from hansa.plan import load
 from hansa.protocols.secure_sum import Opened, Summed
 from hansa.protocols.survivors import Receipt, headers_digest, lock_digest
 from hansa.replay import Evidence, Setup, Sum, read, replay
-from tests import cards
 from tests.test_world import BAD_DAY, check_right, took_part
 from tests.world import World
 
@@ -52,7 +51,7 @@ class Finished:
 
 
 def signed_charter(world: World) -> bytes:
-    return cards.signed(world.charter, {name: world.keys[name] for name in world.names})
+    return world.signed
 
 
 def evidence_of(world: World, run: str) -> Evidence:
@@ -337,7 +336,7 @@ def test_another_answer_plan_charter_or_job_is_found(quiet: Finished, vanished: 
 
 def signed_setup(job: Finished, setup: Setup) -> Evidence:
     """The evidence with this setup, signed by everybody as if it were so."""
-    keys, manifest = job.world._keys, setup.manifest
+    keys, manifest = job.world.keys, setup.manifest
     offers, reveals = [], []
     for site, offer in zip(manifest.roster, setup.offers.offers, strict=True):
         signature = keys[site][0].sign("setup/offer", offer.signed(manifest.digest, site))
@@ -353,7 +352,7 @@ def signed_step(job: Finished, number: int, path: tuple[Any, ...], change: Calla
     """The evidence with one thing changed in a step, and headers and survivor set signed by everybody as if so."""
     step: Sum = put(job.evidence.sums[number], path, change)
     session = replays._check_setup(job.evidence.setup, load(job.evidence.plan, job.world.charter), job.world.charter)
-    sid, keys, headers = step.contributions.request.sid(session), job.world._keys, []
+    sid, keys, headers = step.contributions.request.sid(session), job.world.keys, []
     for header in step.contributions.headers:
         anew = replace(header, sid=sid)
         headers.append(replace(anew, signature=keys[header.site][0].sign("sum/header", anew.signed())))
