@@ -87,7 +87,8 @@ def test_what_is_no_checkpoint_is_refused(text: str) -> None:
 def test_a_checkpoint_is_its_logs_and_no_other() -> None:
     assert checked(note.parse(bytes(signed(HEAD))), LOG.key) == Checkpoint(ORIGIN, HEAD)
     stranger = note.Signer("other.example/log", bytes([3]) * 32)
-    for wrong in (stranger.sign(Checkpoint(ORIGIN, HEAD).text), signed(HEAD, stranger)):
+    elsewhere = LOG.sign(Checkpoint("other.example/log", HEAD).text)
+    for wrong in (stranger.sign(Checkpoint(ORIGIN, HEAD).text), signed(HEAD, stranger), elsewhere):
         with pytest.raises(ProtocolViolation):
             checked(wrong, LOG.key)
 

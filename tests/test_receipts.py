@@ -64,6 +64,13 @@ def test_a_receipt_of_another_entry_place_tree_or_of_too_few_witnesses_does_not_
             proof.check(one, POLICY)
 
 
+@pytest.mark.parametrize("entry", [b"", bytes(2**16)])
+def test_an_entry_that_no_bundle_could_hold_is_refused_though_the_tree_has_it(entry: bytes) -> None:
+    only = Grown([entry])
+    with pytest.raises(ProtocolViolation, match="empty or too long"):
+        proof.check(Receipt(entry, 0, (), cosigned_by(only.head())), POLICY)
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
