@@ -132,7 +132,14 @@ def test_any_bytes_are_a_policy_or_a_violation(data: bytes) -> None:
 
 
 def test_members_from_which_no_policy_follows_are_our_own_mistake() -> None:
-    for members, least in ((WITNESSES, 0), (WITNESSES, 4), ({}, 0), ({"a": [X1], "b": [X1]}, 1), ({"a": []}, 1)):
+    for members, least in (
+        (WITNESSES, 0),
+        (WITNESSES, 4),
+        ({}, 0),
+        ({"a": [X1], "b": [X1]}, 1),
+        ({"a": []}, 1),
+        ({"a": [LOG.key]}, 1),
+    ):
         with pytest.raises(ValueError, match="no policy follows"):
             for_members(LOG.key, members, least)
 
