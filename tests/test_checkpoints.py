@@ -5,10 +5,19 @@ import random
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa
 from msgspec.structs import replace
 
 from hansa.audit import checkpoint, note
-from hansa.audit.checkpoint import Checkpoint, add_cosignatures, check_cosignature, checked, cosigned
+from hansa.audit.checkpoint import (
+    Checkpoint,
+    Ed25519Cosigner,
+    MLDSA44Cosigner,
+    add_cosignatures,
+    check_cosignature,
+    checked,
+    cosigned,
+)
 from hansa.audit.note import Line, Note, VerifierKey, parse_vkey, signed_by
 from hansa.audit.tiles import parse_bundle, parse_tile
 from hansa.audit.tree import EMPTY_HEAD, Head, check_consistency, check_inclusion
@@ -87,7 +96,8 @@ def test_what_is_no_checkpoint_is_refused(text: str) -> None:
 def test_a_checkpoint_is_its_logs_and_no_other() -> None:
     assert checked(note.parse(bytes(signed(HEAD))), LOG.key) == Checkpoint(ORIGIN, HEAD)
     stranger = note.Signer("other.example/log", bytes([3]) * 32)
-    for wrong in (stranger.sign(Checkpoint(ORIGIN, HEAD).text), signed(HEAD, stranger)):
+    elsewhere = LOG.sign(Checkpoint("other.example/log", HEAD).text)
+    for wrong in (stranger.sign(Checkpoint(ORIGIN, HEAD).text), signed(HEAD, stranger), elsewhere):
         with pytest.raises(ProtocolViolation):
             checked(wrong, LOG.key)
 
@@ -131,6 +141,26 @@ def test_a_cosignature_is_for_one_head_one_time_and_one_key(cosigners: dict[str,
     for key, text, signature in others:
         with pytest.raises(ProtocolViolation):
             check_cosignature(key, text, signature)
+
+
+def test_what_is_cosigned_is_byte_for_byte_what_the_specification_says() -> None:
+    said, time = Checkpoint("log.example", Head(0x1234, bytes(range(32)))), (0x641850CCB).to_bytes(8, "big")
+    text = b"log.example\n4660\nAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n"
+    classical = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))
+    quantum = mldsa.MLDSA44PrivateKey.from_seed_bytes(bytes(32))
+    signatures = (
+        (Ed25519Cosigner("w.example", bytes(32)), classical.sign(b"cosignature/v1\ntime 26869042379\n" + text)),
+        (
+            MLDSA44Cosigner("w.example", bytes(32)),
+            quantum.sign(
+                b"subtree/v1\n\0\x09w.example\0\0\0\x06\x41\x85\x0c\xcb"
+                + b"\x0blog.example\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x12\x34"
+                + bytes(range(32))
+            ),
+        ),
+    )
+    for cosigner, signature in signatures:
+        assert check_cosignature(cosigner.key, said.text, time + signature) == 0x641850CCB
 
 
 def test_an_ml_dsa_cosignature_commits_to_the_name_of_its_cosigner() -> None:

@@ -119,9 +119,9 @@ def decode_text(data: bytes) -> str:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ProtocolViolation("a note is not UTF-8") from error
+        raise ProtocolViolation("a text is not UTF-8") from error
     if _CONTROL.search(text):
-        raise ProtocolViolation("a note has control characters")
+        raise ProtocolViolation("a text has control characters")
     return text
 
 

@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence, Set
 from msgspec import Struct
 
 from hansa.audit.checkpoint import Checkpoint, cosigned, is_log_key, is_witness_key, parse_number, parse_text
-from hansa.audit.note import COSIGNATURE_MLDSA44, Note, VerifierKey, is_name, parse_vkey, signed_by
+from hansa.audit.note import COSIGNATURE_ED25519, COSIGNATURE_MLDSA44, Note, VerifierKey, is_name, parse_vkey, signed_by
 from hansa.errors import ProtocolViolation
 
 _NEVER_A_NAME = "none"
-_ALGORITHM = {True: "ml-dsa-44", False: "ed25519"}
+_ALGORITHMS = {COSIGNATURE_ED25519: "ed25519", COSIGNATURE_MLDSA44: "ml-dsa-44"}
 
 
 class Witness(Struct, frozen=True):
@@ -72,7 +72,7 @@ def for_members(log: VerifierKey, members: Mapping[str, Sequence[VerifierKey]], 
     witnesses: list[Witness] = []
     groups: list[Group] = []
     for member, keys in members.items():
-        names = [f"{member}/{_ALGORITHM[key.type == COSIGNATURE_MLDSA44]}" for key in keys]
+        names = [f"{member}/{_ALGORITHMS.get(key.type, '')}" for key in keys]
         witnesses += [Witness(name, key) for name, key in zip(names, keys, strict=True)]
         groups.append(Group(member, "all", tuple(names)))
     rule = "all" if least == len(members) else str(least)
