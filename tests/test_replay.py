@@ -339,12 +339,12 @@ def signed_setup(job: Finished, setup: Setup) -> Evidence:
     keys, manifest = job.world.keys, setup.manifest
     offers, reveals = [], []
     for site, offer in zip(manifest.roster, setup.offers.offers, strict=True):
-        signature = keys[site][0].sign("setup/offer", offer.signed(manifest.digest, site))
+        signature = keys[site].signing.sign("setup/offer", offer.signed(manifest.digest, site))
         offers.append(replace(offer, signature=signature))
     shown = replace(setup.offers, offers=tuple(offers))
     transcript = digest("setup/transcript", encode(manifest), encode(shown))
     for site, reveal in zip(manifest.roster, setup.reveals.reveals, strict=True):
-        reveals.append(replace(reveal, signature=keys[site][0].sign("setup/reveal", reveal.signed(transcript, site))))
+        reveals.append(replace(reveal, signature=keys[site].signing.sign("setup/reveal", reveal.signed(transcript, site))))
     return replace(job.evidence, setup=Setup(manifest, shown, replace(setup.reveals, reveals=tuple(reveals))))
 
 
@@ -355,9 +355,9 @@ def signed_step(job: Finished, number: int, path: tuple[Any, ...], change: Calla
     sid, keys, headers = step.contributions.request.sid(session), job.world.keys, []
     for header in step.contributions.headers:
         anew = replace(header, sid=sid)
-        headers.append(replace(anew, signature=keys[header.site][0].sign("sum/header", anew.signed())))
+        headers.append(replace(anew, signature=keys[header.site].signing.sign("sum/header", anew.signed())))
     locked = lock_digest(sid, [header.site for header in headers], headers_digest(headers))
-    locks = {site: keys[site][0].sign("sum/lock", locked) for site in step.locks.signatures}
+    locks = {site: keys[site].signing.sign("sum/lock", locked) for site in step.locks.signatures}
     step = put(step, ("contributions", "headers"), lambda _: tuple(headers))
     return put(job.evidence, ("sums", number), lambda _: put(step, ("locks", "signatures"), lambda _: locks))
 

@@ -63,7 +63,7 @@ class Checkpoints:
         for member in self._desk.charter.members:
             asked, wait = self._asked.get(member.id, (0.0, 0.0))
             row = known.get(member.id)
-            if row is not None and row.at >= asked and not row.refusal:
+            if row is not None and asked <= row.at <= now and not row.refusal:
                 wait = 0.0  # it has answered what it was asked
                 self._asked.pop(member.id, None)
             behind = row is None or row.size < last or row.receipted < _written(db, member.id, last)

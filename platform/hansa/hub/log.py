@@ -110,6 +110,10 @@ def append(db: Session, entries: Sequence[tuple[bytes, Entry]]) -> None:
     db.execute(insert(NodeRow), [{"level": level, "place": place, "digest": made} for level, place, made in nodes])
 
 
+def read_entry(db: Session, number: int) -> Entry:
+    return log.read(db.get_one(EntryRow, number).data)
+
+
 def reader(db: Session) -> Read:
     return partial(_node, db)
 
