@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hansa.cli import verifying
 from hansa.cli.job import open_hub
 from hansa.errors import ProtocolViolation, Refused
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from hansa.replay import Chunks, Pick, Replayed
 
 app = typer.Typer(help="Read and check the log; recompute totals.", no_args_is_help=True)
+verifying.register(app)
 Home = Annotated[
     Path | None,
     typer.Option("--home", envvar="HANSA_HOME", help="The hub's home; default: the consortium that is up here."),
