@@ -3,7 +3,17 @@
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import gateway, large_vector, machine, many_jobs, many_sites, secure_sum, smallest_job, through_broker
+from benchmarks import (
+    gateway,
+    large_vector,
+    machine,
+    many_jobs,
+    many_sites,
+    secure_sum,
+    smallest_job,
+    through_broker,
+    verify,
+)
 
 SUMS = "| sites × numbers | dropped | CPU a site | hub | all | floor, all | ratio | plain numpy sum | bytes a number |"
 TABLES: dict[str, tuple[str, str, Callable[[], Iterable[str]]]] = {
@@ -17,6 +27,7 @@ TABLES: dict[str, tuple[str, str, Callable[[], Iterable[str]]]] = {
     "jobs": ("Many jobs at once", "| what | |", many_jobs.lines),
     "gateway": ("The gateway", "| what | |", gateway.lines),
     "broker": ("A large step", "| what | ours | floor | ratio |", through_broker.lines),
+    "verify": ("The offline verifier", "| what | seconds |", verify.lines),
     "blobs": ("A large vector", "| what | ours | floor | ratio |", large_vector.lines),
 }
 

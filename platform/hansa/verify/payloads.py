@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from hansa.errors import ProtocolViolation
 from hansa.verify.charters import Charter, Key32, Name
 from hansa.verify.encoding import canonical, digest
-from hansa.verify.entries import Entry, Read
+from hansa.verify.entries import Entry, Read, about
 from hansa.verify.findings import Findings
 from hansa.verify.tiles import Source
 
@@ -75,7 +75,7 @@ class Payloads:
     def note_stray(self) -> None:
         for name in self._source.names("payloads"):
             if name not in self._named:
-                self._findings.note(f"payloads/{name[:80]}", "no entry commits to this payload")
+                self._findings.note(f"payloads/{about(name)}", "no entry commits to this payload")
 
 
 def plan_of(entry: Entry, content: bytes, charter: Charter) -> Plan:

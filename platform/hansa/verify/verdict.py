@@ -170,7 +170,7 @@ class _Verification:
     def _read_earlier(self) -> None:
         witnessed = Witnessed(self.findings)
         for name in self.source.names("checkpoints"):
-            where, data = f"checkpoints/{name[:80]}", self.source.read(f"checkpoints/{name}")
+            where, data = f"checkpoints/{about(name)}", self.source.read(f"checkpoints/{name}")
             cosigned = self._open(where, data or b"")
             if cosigned is None:
                 continue
@@ -241,7 +241,7 @@ class _Verification:
         for run, acts in self.jobs.items():
             self._story(run, acts).told()
         for name in self.source.names("evidence"):
-            where = f"evidence/{name[:80]}"
+            where = f"evidence/{about(name)}"
             if name not in self.jobs:
                 self.findings.failed(where, "the log knows no job of this name")
             elif self.replay is not None:
