@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hansa.cli import verifying
+from hansa.cli import documents, verifying
 from hansa.cli.job import open_hub
 from hansa.errors import ProtocolViolation, Refused
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Read and check the log; recompute totals.", no_args_is_help=True)
 verifying.register(app)
+documents.register(app)
 Home = Annotated[
     Path | None,
     typer.Option("--home", envvar="HANSA_HOME", help="The hub's home; default: the consortium that is up here."),
