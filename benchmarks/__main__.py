@@ -13,6 +13,7 @@ from benchmarks import (
     secure_sum,
     smallest_job,
     through_broker,
+    verify,
 )
 
 SUMS = "| sites × numbers | dropped | CPU a site | hub | all | floor, all | ratio | plain numpy sum | bytes a number |"
@@ -28,6 +29,7 @@ TABLES: dict[str, tuple[str, str, Callable[[], Iterable[str]]]] = {
     "audit": ("The log", "| what | ours | floor | ratio |", audit.lines),
     "gateway": ("The gateway", "| what | |", gateway.lines),
     "broker": ("A large step", "| what | ours | floor | ratio |", through_broker.lines),
+    "verify": ("The offline verifier", "| what | seconds |", verify.lines),
     "blobs": ("A large vector", "| what | ours | floor | ratio |", large_vector.lines),
 }
 

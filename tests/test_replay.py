@@ -344,7 +344,9 @@ def signed_setup(job: Finished, setup: Setup) -> Evidence:
     shown = replace(setup.offers, offers=tuple(offers))
     transcript = digest("setup/transcript", encode(manifest), encode(shown))
     for site, reveal in zip(manifest.roster, setup.reveals.reveals, strict=True):
-        reveals.append(replace(reveal, signature=keys[site].signing.sign("setup/reveal", reveal.signed(transcript, site))))
+        reveals.append(
+            replace(reveal, signature=keys[site].signing.sign("setup/reveal", reveal.signed(transcript, site)))
+        )
     return replace(job.evidence, setup=Setup(manifest, shown, replace(setup.reveals, reveals=tuple(reveals))))
 
 

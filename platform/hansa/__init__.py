@@ -11,6 +11,8 @@ audit/        the log of acts
 mail/         outbox, inbox, broker: letters that are neither lost nor doubled
 simulator.py  any job in one process
 replay.py     a job's totals and its answer again, from its evidence; evidence_file.py that as a file
+verify/       an export of the log held to itself, offline, with no code that wrote it
+documents/    what the law and auditors ask for, from such an export
 hub/          the coordinator's side
 files.py      files that only their user may read, and settings as TOML
 cli/          the command `hansa`, where the program is put together

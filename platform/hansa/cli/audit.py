@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hansa.cli import documents, verifying
 from hansa.cli.job import open_hub
 from hansa.errors import ProtocolViolation, Refused
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from hansa.replay import Chunks, Pick, Replayed
 
 app = typer.Typer(help="Read and check the log; recompute totals.", no_args_is_help=True)
+verifying.register(app)
+documents.register(app)
 Home = Annotated[
     Path | None,
     typer.Option("--home", envvar="HANSA_HOME", help="The hub's home; default: the consortium that is up here."),
@@ -48,6 +51,35 @@ def check(home: Home = None) -> None:
     for witness in state.witnesses:
         typer.echo(f"  {witness.site:<12} cosigned {witness.size}{': ' + witness.refusal if witness.refusal else ''}")
     typer.echo("To check it without believing this hub: `hansa audit export`, and elsewhere `hansa audit verify`.")
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(metavar="EXPORT", help="The folder to write; new or empty.")],
+    home: Home = None,
+    evidence: Annotated[bool, typer.Option(help="With the evidence of every job that was released.")] = True,
+) -> None:
+    """Write the log as a folder that anybody can verify, offline."""
+    from hansa.hub import exports
+
+    hub = open_hub(home)
+    size, final = exports.export(hub, out, evidence)
+    cosigned = "cosigned by a quorum of the members" if final else "NOT FINAL: too few members have cosigned it"
+    typer.echo(f"{out}: {size} entries, {cosigned}")
+    typer.echo(f"to check it, anywhere: hansa audit verify {out} --charter YOUR-OWN-CHARTER")
+
+
+@app.command()
+def receipt(
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="Of the entry, as `hansa audit show` has it.", min=0)],
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")],
+    home: Home = None,
+) -> None:
+    """Write the proof that an entry is in the log, as a C2SP tlog-proof: entry, path and cosigned checkpoint."""
+    from hansa.hub import exports
+
+    out.write_bytes(exports.receipt(open_hub(home), number))
+    typer.echo(f"{out}: {out.stat().st_size} bytes; the export's file 'policy' says whose signatures it needs")
 
 
 @app.command()

@@ -1,0 +1,93 @@
+"""`hansa audit record`, `impact`, `crate`: documents from an export that holds."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hansa.cli.exports import needed, read_file, replay_of, source_of
+from hansa.errors import Refused
+
+if TYPE_CHECKING:
+    from hansa.documents.told import Log
+
+Export = Annotated[Path, typer.Argument(metavar="EXPORT", help="A folder that `hansa audit export` wrote.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="The job, or how its id begins.")]
+Own = Annotated[Path | None, typer.Option("--charter", help="Your own signed charter, to hold the export to.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON in place of Markdown.")]
+
+
+def register(app: typer.Typer) -> None:
+    for command in (record, impact, crate):
+        app.command()(command)
+
+
+def record(export: Export, charter: Own = None, as_json: AsJson = False) -> None:
+    """Print the record of processing activities (GDPR, article 30) that the log allows to write."""
+    from hansa.documents import record as records
+
+    log = _read(export, charter)
+    _print(records.data(log) if as_json else records.markdown(log))
+
+
+def impact(export: Export, run: Run, charter: Own = None, as_json: AsJson = False) -> None:
+    """Print what a data-protection impact assessment of a job starts from."""
+    from hansa.documents import impact as impacts
+
+    log = _read(export, charter)
+    told = log.job(run)
+    _print(impacts.data(log, told) if as_json else impacts.markdown(log, told))
+
+
+def crate(
+    export: Export,
+    run: Run,
+    out: Annotated[Path, typer.Option("--out", help="A folder to make.")],
+    charter: Own = None,
+) -> None:
+    """Write a job as a Five Safes RO-Crate: plan, answer, evidence, sign-offs and the head of the log."""
+    from hansa.documents import crate as crates
+
+    log = _read(export, charter)
+    told = log.job(run)
+    if out.exists():
+        raise Refused(f"{out} is there already")
+    found = crates.files(log, told, _beside(export, told.run, log))
+    for name, content in found.items():
+        path = out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    typer.echo(f"{out}: {len(found)} files, Five Safes RO-Crate of job {told.run}")
+
+
+def _read(export: Path, charter: Path | None) -> "Log":
+    from hansa.cli.verifying import Signatures
+    from hansa.documents.told import read
+    from hansa.verify.verdict import verify
+
+    source = source_of(export)
+    with Signatures() as signatures:
+        verdict = verify(source, needed(charter), partial(replay_of, export), signatures.check)
+    return read(source, verdict)
+
+
+def _beside(export: Path, run: str, log: "Log") -> dict[str, bytes]:
+    """What the export holds of a job. The answer is taken from its evidence, which was replayed."""
+    from hansa import replay as replays
+    from hansa.evidence_file import EvidenceFile
+
+    found: dict[str, bytes] = {}
+    if run in log.verdict.replayed:
+        found["evidence"] = (export / "evidence" / run).read_bytes()
+        found["answer.json"] = replays.read(EvidenceFile(export / "evidence" / run).evidence()).answer
+    for name in ("checkpoint", "policy", *(f"charters/{number}" for number in range(1, log.verdict.charter + 1))):
+        content = read_file(export / name)
+        if content is not None:
+            found[name] = content
+    return found
+
+
+def _print(found: str | dict[str, Any]) -> None:
+    typer.echo(found if isinstance(found, str) else json.dumps(found, indent=1, allow_nan=False))

@@ -1,0 +1,89 @@
+"""Two copies of one log, each with its own checkpoint: one continues the other, or the hub told two stories."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from hansa.errors import ProtocolViolation, Refused
+from hansa.verify import checkpoints, forks
+from hansa.verify.findings import Findings
+from hansa.verify.notes import Checkpoint
+from hansa.verify.tiles import Source, read_tree
+from hansa.verify.tree import Tree
+
+
+class Copy(Struct, frozen=True):
+    """What one member holds: a checkpoint's note, and with an export the charters and the tree under it."""
+
+    name: str
+    note: bytes
+    checkpoint: Checkpoint
+    tree: Tree | None
+    charters: tuple[bytes, ...]
+
+
+class Comparison(Struct, frozen=True):
+    """`entry`: the first in which they differ, where both copies hold entries. `fork`: a file that proves the fork to
+    whoever has the charter."""
+
+    outcome: Literal["same", "continues", "forked"]
+    sentence: str
+    entry: int | None = None
+    fork: bytes | None = None
+
+
+def copy_of_note(name: str, note: bytes) -> Copy:
+    return Copy(name, note, checkpoints.read(note)[1], None, ())
+
+
+def copy_of_export(name: str, source: Source) -> Copy:
+    """The export's entries must give its own checkpoint; whatever else it says isn't looked at here."""
+    note = source.read("checkpoint")
+    if note is None:
+        raise ProtocolViolation(f"{name} has no checkpoint")
+    checkpoint, findings = checkpoints.read(note)[1], Findings()
+    found = read_tree(source, checkpoint.size, findings)
+    if found is None or found[1].root(checkpoint.size) != checkpoint.root:
+        raise ProtocolViolation(f"{name} does not hold in itself: `hansa audit verify` says where")
+    versions = sorted(int(one) for one in source.names("charters") if one.isdecimal() and len(one) < 11)
+    signed = tuple(source.read(f"charters/{version}") or b"" for version in versions)
+    return Copy(name, note, checkpoint, found[1], signed)
+
+
+def compare(one: Copy, other: Copy, charters: Sequence[bytes] = ()) -> Comparison:
+    """`charters`: the signed chain, where neither copy is an export. Refused where the copies can't tell."""
+    small, large = sorted((one, other), key=lambda copy: copy.checkpoint.size)
+    if small.checkpoint.origin != large.checkpoint.origin:
+        raise Refused("these are two logs, and not two copies of one: their origins differ")
+    chain = large.charters or small.charters or tuple(charters)
+    forks.check_notes((small.note, large.note), chain)
+    size = small.checkpoint.size
+    if size in (large.checkpoint.size, 0):
+        root = large.checkpoint.root if size else small.checkpoint.root
+    elif large.tree is None:
+        raise Refused(f"{large.name} is larger and no export: only its entries tell whether it continues {small.name}")
+    else:
+        root = large.tree.root(size)
+    if root == small.checkpoint.root:
+        if size == large.checkpoint.size:
+            return Comparison("same", f"{one.name} and {other.name} are the same {size} entries")
+        more = large.checkpoint.size - size
+        return Comparison("continues", f"{large.name} continues {small.name} with {more} entries")
+    entry = _first_difference(small.tree, large.tree)
+    which = "" if entry is None else f": they differ from entry {entry} on"
+    sentence = f"the hub told {one.name} and {other.name} two stories{which}"
+    return Comparison("forked", sentence, entry, forks.make(small.note, large.note, large.tree, chain))
+
+
+def _first_difference(small: Tree | None, large: Tree | None) -> int | None:
+    if small is None or large is None:
+        return None
+    low, high = 0, min(small.size, large.size)
+    while low < high:  # the first `low` entries are the same; of the first `high` one differs
+        middle = (low + high + 1) // 2
+        if small.root(middle) == large.root(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
