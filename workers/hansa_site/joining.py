@@ -14,6 +14,7 @@ from hansa.charter import Charter, HubParty, Member
 from hansa.errors import Refused
 from hansa.files import write_private, write_toml
 from hansa.jobs.base import Schema
+from hansa.key_file import ASKED, Way
 from hansa.mail import certificates
 from hansa.mail.founding import make_request, open_kit, read_draft, sign_draft
 from hansa.mail.tls import Tls
@@ -26,12 +27,12 @@ TLS = Tls("tls/authority.pem", "tls/site.pem", "tls/site.key")
 HUB_CARD, CARD, CHARTER = "hub.card", "site.card", "charter"
 
 
-def init(home: Path, name: str, institution: str = "") -> tuple[Member, bytes]:
+def init(home: Path, name: str, institution: str = "", way: Way = ASKED) -> tuple[Member, bytes]:
     """Draws every key of a new site; gives its card and the request for the hub. Refuses a home that has keys."""
     if not is_site_id(name):
         raise Refused(f"'{name}' is no site name: small letters, digits and hyphens, at most 32, not 'hub'")
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    vault.make_keys(home)
+    vault.make_keys(home, way)
     (home / "tls").mkdir(mode=0o700, exist_ok=True)
     write_private(home / TLS.key, certificates.draw_key())
     card = vault.card(home, name, institution or name)
@@ -51,7 +52,7 @@ def own_card(home: Path) -> Member:
         card = decode((home / CARD).read_bytes(), Member)
     except FileNotFoundError as error:
         raise Refused(f"{home} is not the home of a site: `hansa site init` makes one") from error
-    if card != vault.card(home, card.id, card.name):
+    if card.signing not in vault.held(home):
         raise Refused(f"the keys in {home} are not those that '{card.id}' was founded with")
     return card
 

@@ -7,14 +7,22 @@ import re
 import secrets
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hansa.errors import Refused
 
+if TYPE_CHECKING:
+    from hansa.key_file import Way
+
 Home = Annotated[Path, typer.Option("--home", envvar="HANSA_HOME", help="The hub's home folder.")]
 Bind = Annotated[str, typer.Option(help="The addresses that the server listens on.")]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option(help="Where the keys' passphrase lies; drawn if nothing is there. Default: asked for."),
+]
+Store = Annotated[str, typer.Option(help="What wraps the keys: 'file' (a passphrase) or 'keyring' (the OS keyring).")]
 charter = typer.Typer(help="Draft the consortium's charter, and collect its members' signatures.", no_args_is_help=True)
 
 
@@ -23,6 +31,8 @@ def init(
     address: Annotated[str, typer.Option(help="The host under which sites reach their mailboxes.")],
     private: Annotated[str, typer.Option(help="HOST:PORT of the hub's own broker.")] = "127.0.0.1:6400",
     database: Annotated[str, typer.Option(envvar="HANSA_DATABASE", help="SQLAlchemy URL; default SQLite.")] = "",
+    passphrase_file: PassphraseFile = None,
+    store: Store = "file",
 ) -> None:
     """Make a new hub's home: its keys, its TLS authority, its own broker's files, hub.toml."""
     from hansa.hub import kits
@@ -32,9 +42,29 @@ def init(
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise Refused("--private is a host and a port: 127.0.0.1:6400")
     bind = host if host.replace(".", "").isdigit() else kits.EVERYWHERE
-    card = kits.found(home, address, kits.Place(host, int(port), bind=bind), database, time.time())
+    card = kits.found(
+        home, address, kits.Place(host, int(port), bind=bind), database, time.time(), way(store, passphrase_file)
+    )
     typer.echo(f"the hub's home is {home}; its broker's files are in {kits.folder(home, '')}")
     typer.echo(f"fingerprint of the hub, to be read aloud to every site's operator:\n  {fingerprint(card)}")
+
+
+def protect_keys(home: Home, passphrase_file: PassphraseFile = None, store: Store = "file") -> None:
+    """Wrap keys that lie bare in their file, as Hansa 0.1 left them."""
+    from hansa import key_file
+
+    key_file.protect(home, way(store, passphrase_file))
+    typer.echo(f"the keys in {home} are wrapped; whoever had a copy of the file still has them")
+
+
+def way(store: str, passphrase_file: Path | None) -> "Way":
+    from hansa.key_file import Way
+
+    if store not in ("file", "keyring"):
+        raise Refused("--store is 'file' or 'keyring'")
+    return Way(
+        "keyring" if store == "keyring" else "file", "" if passphrase_file is None else str(passphrase_file.resolve())
+    )
 
 
 def show_fingerprint(home: Home) -> None:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hansa.cli.founding import read
+from hansa.cli import founding
+from hansa.cli.founding import PassphraseFile, Store, read, way
 from hansa.errors import Refused
 
 if TYPE_CHECKING:
@@ -19,16 +20,23 @@ def init(
     name: Annotated[str, typer.Argument(help="The site's name in the consortium.")],
     institution: Annotated[str, typer.Option(help="The institution's full name, as the charter will say it.")] = "",
     out: Annotated[Path | None, typer.Option(help="Where the request is written; default NAME.request.")] = None,
+    passphrase_file: PassphraseFile = None,
+    store: Store = "file",
 ) -> None:
     """Draw a new site's keys, and write the request for the hub."""
     from hansa.mail.founding import fingerprint
     from hansa_site import joining
 
-    card, request = joining.init(home, name, institution)
+    card, request = joining.init(home, name, institution, way(store, passphrase_file))
     path = out or Path(f"{name}.request")
     path.write_bytes(request)
     typer.echo(f"the keys are in {home}; send {path} to the hub's operator: nothing in it is secret")
     typer.echo(f"fingerprint of '{name}', to be read aloud to the hub's operator:\n  {fingerprint(card)}")
+
+
+def protect_keys(home: Home, passphrase_file: PassphraseFile = None, store: Store = "file") -> None:
+    """Wrap keys that lie bare in their file, as Hansa 0.1 left them."""
+    founding.protect_keys(home, passphrase_file, store)
 
 
 def show_fingerprint(home: Home) -> None:

@@ -10,7 +10,7 @@ the process that holds it (`mail/workers.py`), and the transaction that stores t
 """
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, NamedTuple
 
 from sqlalchemy import (
@@ -31,6 +31,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_col
 
 from hansa.charter import Charter
 from hansa.crypto.bundles import HubKeys, MemberKeys
+from hansa.crypto.keys import HybridKey, SigningKey
 from hansa.errors import ProtocolViolation, Refused
 from hansa.mail.acks import Owed
 from hansa.mail.blobs import Chunks
@@ -104,13 +105,34 @@ class SetAside(Base):
 
 
 class Desk:
-    """One party's name, keys and charter over its boxes, and where its chunks lie."""
+    """One party's name, keys and charter over its boxes, and where its chunks lie. `keys` may be what opens them: that
+    takes long, and many commands need none."""
 
-    def __init__(self, name: str, charter: Charter, keys: HubKeys | MemberKeys, folder: Chunks) -> None:
-        self.name, self.charter, self.keys, self.folder = name, charter, keys, folder
-        self.signing, self.sealing = keys.signing, keys.sealing
+    def __init__(
+        self,
+        name: str,
+        charter: Charter,
+        keys: HubKeys | MemberKeys | Callable[[], HubKeys | MemberKeys],
+        folder: Chunks,
+    ) -> None:
+        self.name, self.charter, self.folder = name, charter, folder
+        self._keys = keys
         self.owed = Owed()
         self._heard: dict[str, int] = {}  # by peer, the newest version of letters that it was heard to speak
+
+    @property
+    def keys(self) -> HubKeys | MemberKeys:
+        if not isinstance(self._keys, HubKeys | MemberKeys):
+            self._keys = self._keys()
+        return self._keys
+
+    @property
+    def signing(self) -> SigningKey:
+        return self.keys.signing
+
+    @property
+    def sealing(self) -> HybridKey:
+        return self.keys.sealing
 
     def write(self, db: Session, receiver: str, run: str, kind: str, payload: Payload, now: float) -> int:
         """Puts a letter into the outbox, next in its run; gives its size in bytes. Call it inside the transaction."""
