@@ -263,7 +263,7 @@ def test_who_starts_before_the_charter_is_complete_reads_what_is_missing(tmp_pat
     founded = Founded(tmp_path, ("north",), free_ports(2))
     with pytest.raises(Refused, match="no charter yet: `hansa charter accept`"):
         run_site(founded.home("north"))
-    with pytest.raises(Refused, match="no charter yet: `hansa hub charter`"):
+    with pytest.raises(Refused, match="no charter yet: `hansa charter draft`"):
         run_hub(founded.hub)
 
 

@@ -15,7 +15,7 @@ import os
 import secrets
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -117,6 +117,24 @@ def read(home: Path) -> tuple[bytes, ...]:
 def replace(home: Path, bundles: Sequence[bytes]) -> None:
     """Other bundles in place of those that are there, wrapped as they were; bare ones are wrapped now."""
     write_private(home / KEYS, _wrap(home, bundles, read_way(home)))
+
+
+def beside(home: Path, named: Collection[bytes], draw: Callable[[], bytes]) -> bytes:
+    """The seeds of a bundle whose signing key is none of `named`: one that waits here already, else a new one, which
+    is kept beside the others."""
+    held = read(home)
+    for seeds in held:
+        if _signing(seeds) not in named:
+            return seeds
+    new = draw()
+    replace(home, [*held, new])
+    return new
+
+
+def forget(home: Path, signing: Collection[bytes]) -> None:
+    """Erases the bundles with these signing keys; opens nothing if there is none."""
+    if set(look(home).signing) & set(signing):
+        replace(home, [seeds for seeds in read(home) if _signing(seeds) not in signing])
 
 
 def protect(home: Path, way: Way) -> None:

@@ -76,7 +76,7 @@ def _home(at: Path, settings: Settings) -> list[Finding]:
             joining.check_charter(at, charter)
     except (Refused, ProtocolViolation, OSError) as error:
         says = f"a file in {at} can't be read ({error.strerror})" if isinstance(error, OSError) else str(error)
-        mend = "`hansa site accept` keeps the charter that everybody signed; keys, cards and charter are of one backup"
+        mend = "`hansa charter accept` keeps the charter; keys, cards and charter are of one backup"
         return [*found, Finding("wrong", "home", says, mend)]
     says = f"keys and charter are there: '{settings.name}' of '{charter.consortium}'"
     return [*found, Finding("ok", "home", says)]

@@ -8,6 +8,7 @@ from hansa.charter import Charter, Member, load, member_of, unsigned
 from hansa.crypto.bundles import MEMBER_BYTES, MemberKeys
 from hansa.errors import ProtocolViolation, Refused
 from hansa.key_file import ASKED, Way
+from hansa.mail import charter_files
 from hansa.mail.blobs import Chunks
 from hansa.mail.boxes import Desk
 
@@ -67,9 +68,9 @@ def read_charter(home: Path, name: str) -> Charter:
 
 def open_desk(home: Path, name: str, folder: Chunks) -> Desk:
     """What the site's process opens, once: its charter, and the keys that it names."""
-    charter, keys = read_charter(home, name), read_keys(home)
-    check_own(charter, name, keys, home)
-    return Desk(name, charter, keys, folder)
+    charter, keys = read_charter(home, name), read_all(home)
+    check_own(charter, name, keys[0], home)
+    return Desk(name, charter, keys, folder, charter_files.former(home, charter))
 
 
 def check_own(charter: Charter, name: str, keys: MemberKeys, home: Path) -> None:

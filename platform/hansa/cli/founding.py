@@ -1,10 +1,9 @@
-"""Founding a consortium over several machines, the hub's part: init, kits, broker-rules, the charter.
+"""Founding a consortium over several machines, the hub's part: init, kits, broker-rules, new keys.
 
-deploy/README.md has the order of the commands; `joining.py` is the sites' part.
+deploy/README.md has the order of the commands; `joining.py` is the sites' part, `charter.py` the charter's.
 """
 
 import re
-import secrets
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,12 +17,12 @@ if TYPE_CHECKING:
 
 Home = Annotated[Path, typer.Option("--home", envvar="HANSA_HOME", help="The hub's home folder.")]
 Bind = Annotated[str, typer.Option(help="The addresses that the server listens on.")]
+Digits = Annotated[bool, typer.Option("--digits", help="In place of words.")]
 PassphraseFile = Annotated[
     Path | None,
     typer.Option(help="Where the keys' passphrase lies; drawn if nothing is there. Default: asked for."),
 ]
 Store = Annotated[str, typer.Option(help="What wraps the keys: 'file' (a passphrase) or 'keyring' (the OS keyring).")]
-charter = typer.Typer(help="Draft the consortium's charter, and collect its members' signatures.", no_args_is_help=True)
 
 
 def init(
@@ -67,12 +66,12 @@ def way(store: str, passphrase_file: Path | None) -> "Way":
     )
 
 
-def show_fingerprint(home: Home) -> None:
+def show_fingerprint(home: Home, in_digits: Digits = False) -> None:
     """Print the hub's fingerprint, to be read aloud to a site's operator."""
     from hansa.hub import kits
-    from hansa.mail.founding import fingerprint
+    from hansa.mail.founding import digits, fingerprint
 
-    typer.echo(fingerprint(kits.card(home)))
+    typer.echo((digits if in_digits else fingerprint)(kits.card(home)))
 
 
 def kit(
@@ -131,38 +130,12 @@ def renew(home: Home) -> None:
     typer.echo("and then the hub")
 
 
-@charter.command()
-def draft(
-    home: Home,
-    consortium: Annotated[str, typer.Option(help="The consortium's name.")],
-    requests: Annotated[list[Path], typer.Argument(metavar="NAME.request...")],
-    rules: Annotated[Path | None, typer.Option(help="A TOML file with [rules]; default: the default rules.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the draft is written.")] = Path("charter.draft"),
-) -> None:
-    """Write the draft of a charter from the members' requests."""
-    from hansa.charter import new_origin
-    from hansa.hub import drafts
-    from hansa.mail.founding import read_request
-
-    cards = [read_request(read(path)) for path in requests]
-    origin = new_origin(consortium, secrets.token_bytes(8))
-    out.write_bytes(drafts.draft(home, consortium, cards, drafts.read_rules(rules), origin))
-    typer.echo(f"send {out} to every member; each signs it with `hansa site sign`")
-
-
-@charter.command()
-def complete(
-    home: Home,
-    drafted: Annotated[Path, typer.Argument(metavar="DRAFT")],
-    signatures: Annotated[list[Path], typer.Argument(metavar="NAME.signature...")],
-    out: Annotated[Path, typer.Option(help="Where the charter is written.")] = Path("charter"),
-) -> None:
-    """Put every member's signature under the draft: now it is the charter."""
+def new_keys(home: Home, out: Annotated[Path, typer.Option(help="Where they are written.")] = Path("hub.keys")) -> None:
+    """Draw the hub's new keys; the old ones hold until the members accept a charter that names the new."""
     from hansa.hub import drafts
 
-    charter, signed = drafts.finish(home, read(drafted), [read(path) for path in signatures])
-    out.write_bytes(signed)
-    typer.echo(f"'{charter.consortium}' is founded by {len(charter.members)} members; send {out} to each of them")
+    out.write_bytes(drafts.new_keys(home))
+    typer.echo(f"nothing in {out} is secret; next: `hansa charter rotate-key {out}`")
 
 
 def read(path: Path) -> bytes:

@@ -10,6 +10,7 @@ from hansa.charter import Charter, load, unsigned
 from hansa.crypto.bundles import HubKeys
 from hansa.errors import ProtocolViolation, Refused
 from hansa.key_file import ASKED, Way
+from hansa.mail import charter_files
 from hansa.mail.blobs import Chunks, Folder
 from hansa.mail.boxes import Desk
 from hansa.mail.bucket import Access, Bucket
@@ -56,7 +57,7 @@ def read_charter(home: Path) -> Charter:
     try:
         return load((home / "charter").read_bytes())
     except FileNotFoundError as error:
-        raise Refused(f"{home} holds no charter yet: `hansa hub charter` makes one") from error
+        raise Refused(f"{home} holds no charter yet: `hansa charter draft` and `complete` make one") from error
 
 
 def make_keys(home: Path, seeds: bytes, way: Way = ASKED) -> None:
@@ -91,7 +92,8 @@ def _named(home: Path) -> bytes:
 def open_desk(home: Path) -> Desk:
     """What every process of the hub opens: its name, charter and keys, and the one place where its chunks lie. The keys
     are opened when they are first used."""
-    return Desk(HUB, read_charter(home), lambda: read_keys(home), open_chunks(home))
+    charter = read_charter(home)
+    return Desk(HUB, charter, lambda: read_all(home), open_chunks(home), charter_files.former(home, charter))
 
 
 def open_chunks(home: Path) -> Chunks:

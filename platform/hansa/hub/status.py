@@ -68,7 +68,7 @@ def _charter(at: Path) -> tuple[Charter | None, list[Finding]]:
         charter = hub_settings.read_charter(at)
     except (Refused, ProtocolViolation, OSError) as error:
         says = f"the charter in {at} can't be read" if isinstance(error, OSError) else str(error)
-        mend = "`hansa hub charter draft` and `complete` make one; one that is damaged is in every site's home"
+        mend = "`hansa charter draft` and `complete` make one; one that is damaged is in every site's home"
         return None, [*found, Finding("wrong", "home", says, mend)]
     if charter.hub.signing not in key_file.look(at).signing:
         mend = "put `keys` and `charter` back from one backup"
