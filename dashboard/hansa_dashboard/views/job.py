@@ -40,6 +40,9 @@ def show(hub: Hub, person: Person) -> None:
     if view.reason:
         st.warning(plain(f"Reason: {view.reason}"))
     if detail.answer is not None:
+        if st.session_state.get("answer read") != run:  # once a visit; the log has it once for ever
+            actions.note_reading(hub, person.name, run)
+            st.session_state["answer read"] = run
         _answer(hub, detail)
     tabs = st.tabs(["Sites", "Timeline", "Who learned what", "Plan"])
     for tab, part in zip(tabs, (_sites, _timeline, _learned, _plan), strict=True):

@@ -53,6 +53,15 @@ def add_person(
 
 
 @app.command()
+def erase(home: Home, run_id: Annotated[str, typer.Argument(metavar="RUN")]) -> None:
+    """Erase what may be erased of a job that has ended: plan, reasons, evidence, answer. Proofs still hold."""
+    from hansa.hub import actions
+
+    actions.erase(actions.Hub(home), run_id)
+    typer.echo("erased; what the log says of the job stays, as digests and commitments")
+
+
+@app.command()
 def status(home: Home, as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False) -> None:
     """Say what runs, what waits, what is wrong and how to mend it; exit code 1 if anything is wrong."""
     from hansa.cli.printing import print_findings

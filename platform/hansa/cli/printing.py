@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hansa.hub.queries import JobDetail, JobView, LogEntry
     from hansa.jobs.base import Schema
     from hansa.mail.checks import Finding
+    from hansa_site.log_state import Own
 
 err = Console(stderr=True, highlight=False)
 
@@ -107,6 +108,20 @@ def print_log(entries: "Sequence[LogEntry]") -> None:
         for entry in reversed(entries)
     ]
     table("log", ["number", "at", "act", "by", "run", "digest"], rows)
+
+
+def print_own_entries(entries: "Sequence[Own]") -> None:
+    rows = [
+        [
+            str(own.sequence),
+            _when(own.entry.milliseconds / 1000),
+            own.entry.act,
+            own.entry.run[:8],
+            "no receipt" if own.number is None else str(own.number),
+        ]
+        for own in entries
+    ]
+    table("this site's entries", ["entry", "at", "act", "run", "in the log"], rows)
 
 
 def print_schema(schema: "Schema") -> None:

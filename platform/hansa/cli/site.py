@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from hansa.cli import witnessing
 from hansa.cli.processes import follow_parent
 
 app = typer.Typer(help="Run an institution's site.", no_args_is_help=True)
@@ -45,6 +46,9 @@ def acts(home: Home) -> None:
     from hansa_site.settings import read_settings
 
     print_acts(read_acts(open_engine(read_settings(home).database, reading=True)))
+
+
+witnessing.register(app)
 
 
 @app.command()

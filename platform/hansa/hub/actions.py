@@ -8,12 +8,13 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 import hansa
+from hansa.audit.log import read as read_entry
 from hansa.charter import Charter
 from hansa.errors import Refused
-from hansa.hub import models, people, rounds
+from hansa.hub import models, people, retention, rounds
 from hansa.hub import settings as hub_settings
 from hansa.hub.log import record
-from hansa.hub.models import Job, Member, Participant, Person
+from hansa.hub.models import EntryRow, Job, Member, Participant, Person
 from hansa.hub.people import pseudonym
 from hansa.hub.records import tell
 from hansa.jobs.base import Schema
@@ -168,3 +169,19 @@ def who(hub: Hub, token: bytes) -> tuple[str, str] | None:
     with Session(hub.engine) as db, db.begin():
         person = people.who(db, token, time.time())
         return None if person is None else (person.name, person.member)
+
+
+def erase(hub: Hub, run: str) -> None:
+    """Everything of a job that has ended but for its entries in the log."""
+    with Session(hub.engine) as db, db.begin():
+        retention.erase(db, run)
+    hub.desk.folder.erase(run)
+
+
+def note_reading(hub: Hub, person: str, run: str) -> None:
+    """Enters who was shown an answer, once a person and job."""
+    with Session(hub.engine) as db, db.begin():
+        who_reads = people.pseudonym(db, person)
+        rows = db.scalars(select(EntryRow.data).where(EntryRow.run == run, EntryRow.act == "answer read"))
+        if who_reads and who_reads not in {read_entry(data).details.get("person") for data in rows}:
+            record(db, hub.desk, time.time(), "answer read", run, {"person": who_reads})

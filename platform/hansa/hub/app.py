@@ -15,7 +15,9 @@ from pathlib import Path
 from celery import Celery
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
+from hansa.hub import retention
 from hansa.hub import settings as hub_settings
 from hansa.hub.coordinator import Coordinator
 from hansa.hub.gateway import Door, Gateway
@@ -61,6 +63,7 @@ class Office:
         self.coordinator = Coordinator(self.engines.writing, self.engines.reading, self.desk)
         self.private, self.mailboxes = self.settings.addresses(home)
         self.turns, self.adding = Bell(self.private, TURN_TASK), Bell(self.private, ADD_TASK)
+        self._swept = 0.0
         self._rung: dict[str, float] = {}  # by the ticker, when: a turn that lasts is not rung for at every tick
         self.doors = {site: _door(self.engines.writing, self.desk, site, at) for site, at in self.mailboxes.items()}
 
@@ -84,6 +87,17 @@ class Office:
         for run in closed:
             self._follow(run, now)
         self._fetch(now)
+        self._sweep(now)
+
+    def _sweep(self, now: float) -> None:
+        """Erases what the charter's time is over for, now and then."""
+        if self._swept <= now < self._swept + retention.EVERY:
+            return
+        with Session(self.engines.writing) as db, db.begin():
+            runs = retention.sweep(db, self.desk, now)
+        for run in runs:
+            self.desk.folder.erase(run)
+        self._swept = now
 
     def _follow(self, run: str, now: float) -> None:
         """What a turn may lead to outside the database."""

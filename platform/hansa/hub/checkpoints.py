@@ -39,12 +39,15 @@ class Checkpoints:
     def __init__(self, engine: Engine, reading: Engine, desk: Desk) -> None:
         self._engine, self._reading, self._desk = engine, reading, desk
         self._asked: dict[str, tuple[float, float]] = {}  # by site: when, and how long to wait for its answer
+        self._began: float | None = None
 
     def tick(self, now: float) -> None:
         if not self._desk.charter.witnessed:
             return
+        if self._began is None or now < self._began:
+            self._began = now
         with Session(self._reading) as db:
-            due = _is_due(db, self._desk.charter, now)
+            due = self._may_make(db, now) and _is_due(db, self._desk.charter, now)
         if due:
             with Session(self._engine) as db, db.begin():
                 make(db, self._desk, now)
@@ -53,6 +56,15 @@ class Checkpoints:
                 self._desk.put_note(site, "checkpoint", shown(db, self._desk.charter, site))
                 _, wait = self._asked.get(site, (now, FIRST_AGAIN / 2))
                 self._asked[site] = now, min(2 * wait, LONGEST_AGAIN)
+
+    def _may_make(self, db: Session, now: float) -> bool:
+        """A database that was restored from an older copy would sign a second text for sizes that members have seen:
+        so after a start the witnesses are asked what they saw, and where one saw more there is no checkpoint."""
+        rows = [row for row in db.scalars(select(WitnessRow)) if row.size]
+        if any(row.size > the_log.size(db) for row in rows):
+            return False
+        began = self._began or now
+        return now >= began + PATIENCE or all(row.at >= began for row in rows)
 
     def _waiting(self, db: Session, now: float) -> list[str]:
         last = db.scalar(select(func.max(CheckpointRow.size)))
@@ -67,7 +79,12 @@ class Checkpoints:
             if row is not None and asked <= row.at <= now and not row.refusal:
                 wait = 0.0  # it has answered what it was asked
                 self._asked.pop(member.id, None)
-            behind = row is None or row.size < last or row.receipted < _written(db, member.id, last)
+            behind = (
+                row is None
+                or row.at < (self._began or now)
+                or row.size < last
+                or row.receipted < _written(db, member.id, last)
+            )
             here = speaks(versions.get(member.id, "0.1.")) >= SINCE["checkpoint"]
             if here and behind and not now - wait < asked <= now:
                 found.append(member.id)

@@ -11,7 +11,7 @@ import hansa
 from hansa import key_file
 from hansa.charter import Charter
 from hansa.errors import ProtocolViolation, Refused
-from hansa.hub import open_jobs
+from hansa.hub import log_status, open_jobs
 from hansa.hub import settings as hub_settings
 from hansa.hub.models import Event, Job, Member, Participant
 from hansa.hub.settings import Settings
@@ -52,7 +52,7 @@ def look(at: Path, now: float) -> list[Finding]:
             found.append(database.clock(db, WRITTEN, now))
             for member in charter.members if charter is not None else ():
                 found += [_member(db.get(Member, member.id), member.id, now), _waiting(db, member.id, now)]
-            found += open_jobs.look(db, charter, now)
+            found += [*open_jobs.look(db, charter, now), *log_status.look(db, charter, now)]
             found += database.aside(db, now)
     finally:
         engine.dispose()
