@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 import hansa
 from hansa.crypto.keys import verify
 from hansa.errors import NotEnoughSites, ProtocolViolation, Refused
-from hansa.hub import line, models, rounds
+from hansa.hub import line, models, overlap, rounds
 from hansa.hub.models import Job, Member, Participant, TotalChunk
 from hansa.hub.records import record, tell
 from hansa.mail import boxes
@@ -71,6 +71,7 @@ class Coordinator:
             if db.scalar(select(models.AuditEntry).limit(1)) is None:
                 charter = self._desk.charter
                 record(db, now, "charter adopted", details={"charter": charter.digest.hex()})
+            overlap.settle(db, self._desk, now)
             for member in db.scalars(select(Member).order_by(Member.site)):
                 self._welcome(db, member, now)
             again = now + self._desk.charter.rules.round_seconds
