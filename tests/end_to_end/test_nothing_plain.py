@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import redis
 
-from hansa import jobs
+from hansa import jobs, key_file
 from hansa.jobs import base
 from hansa.jobs.base import Answer, Flags, Reals, Step, Table
 from hansa_site.settings import read_settings
@@ -310,7 +310,8 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searched]:
             expected[question["kind"]] = contributions_of(needles, question, tables)
         for place, site in enumerate(SITES):
             rows_of(needles, place)
-            keys = (homes[site] / "keys").read_bytes()
+            [keys] = key_file.read(homes[site])
+            needles.add_bytes((homes[site] / "passphrase").read_bytes().strip()[:32], f"{site}: passphrase")
             for start in range(0, len(keys), 32):
                 needles.add_bytes(keys[start : start + 32], f"{site}: secret key, byte {start}")
         asked, _run = consortium.begin_up_to_step(REGRESSION, 2)
@@ -341,7 +342,8 @@ def test_the_search_finds_what_lies_in_the_sites_own_files(searched: Searched) -
         for row in range(len(planted(place))):
             for column in ("amount", "weight", "name"):
                 assert any(name.startswith(f"{site}: {column} of row {row} ") for name in every)
-        assert {f"{site}: secret key, byte {start}" for start in range(0, 96, 32)} <= every
+        assert f"{site}: passphrase" in every
+        assert not any("secret key" in name for name in every)  # wrapped in its own home too
 
 
 def test_the_search_finds_rows_and_contributions_in_a_haystack_of_chance(searched: Searched) -> None:

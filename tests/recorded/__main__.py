@@ -36,7 +36,8 @@ def record(target: Path) -> None:
                 for database in home.glob("*.sqlite"):
                     with sqlite3.connect(database) as opened:
                         opened.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                for path in (*home.glob("*.sqlite"), home / "keys", home / "charter"):
+                kept = ("keys", "keys.toml", "passphrase", "charter")
+                for path in (*home.glob("*.sqlite"), *(home / name for name in kept)):
                     archive.write(path, str(path.relative_to(up.home)))
 
 

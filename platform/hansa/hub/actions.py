@@ -22,7 +22,7 @@ from hansa.mail.boxes import Desk
 from hansa.mail.database import open_engine
 from hansa.mail.letters import SignPlan, apart
 from hansa.messages import decode, encode
-from hansa.plan import Plan, Question, load, make
+from hansa.plan import Plan, Question, make
 
 MOST_OPEN = 1_000  # of one member: its people must not fill the line for all
 
@@ -129,7 +129,7 @@ def cancel(hub: Hub, person: str, run: str) -> None:
     now = time.time()
     with Session(hub.engine) as db, db.begin():
         job, row = db.get(Job, run), db.get(Person, person)
-        if job is None or row is None or load(job.plan, hub.desk.charter).proposer != row.member:
+        if job is None or row is None or hub.desk.plan(job.plan).proposer != row.member:
             raise Refused("only a person of the member that proposed a job may cancel it")
         if job.status not in models.OPEN:
             raise Refused(f"the job has ended already: {job.status}")

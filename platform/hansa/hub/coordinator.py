@@ -20,7 +20,7 @@ import hansa
 from hansa.audit.log import read as read_entry
 from hansa.crypto.keys import verify
 from hansa.errors import NotEnoughSites, ProtocolViolation, Refused
-from hansa.hub import line, models, rounds
+from hansa.hub import line, models, overlap, rounds
 from hansa.hub.checkpoints import Checkpoints
 from hansa.hub.log import open_log, record, take_entries
 from hansa.hub.models import EntryRow, Job, Member, Participant, TotalChunk
@@ -75,6 +75,7 @@ class Coordinator:
         with Session(self._engine) as db, db.begin():
             open_log(db, self._desk, now)
             self._adopt_charter(db, now)
+            overlap.settle(db, self._desk, now)
             for member in db.scalars(select(Member).order_by(Member.site)):
                 self._welcome(db, member, now)
             again = now + self._desk.charter.rules.round_seconds
@@ -248,7 +249,7 @@ class Coordinator:
             self._hello(db, row.sender, payload, now)
             return
         if isinstance(payload, Entries):
-            take_entries(db, self._desk.charter, row.sender, payload.entries, now)
+            take_entries(db, self._desk, row.sender, payload.entries, now)
             return
         job = db.get(Job, row.run)
         if job is None:

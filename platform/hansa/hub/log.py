@@ -15,7 +15,6 @@ from hansa.audit import log
 from hansa.audit.former import GENESIS
 from hansa.audit.log import Entry, Payload
 from hansa.audit.tree import Head, Read, new_nodes, root_at
-from hansa.charter import Charter
 from hansa.crypto.merkle import leaf
 from hansa.errors import ProtocolViolation
 from hansa.hub.models import EntryRow, FormerLog, NodeRow, PayloadRow
@@ -54,13 +53,14 @@ def open_log(db: Session, desk: Desk, now: float) -> None:
     record(db, desk, now, "log opened", details=former)
 
 
-def take_entries(db: Session, charter: Charter, site: str, entries: Iterable[Submitted], now: float) -> None:
+def take_entries(db: Session, desk: Desk, site: str, entries: Iterable[Submitted], now: float) -> None:
     """Appends what a member says it did. An entry that is here already is passed over; anything else that is not the
-    member's next is its fault, and none of the letter's entries is taken."""
+    member's next is its fault, and none of the letter's entries is taken. A member that has new keys may have signed
+    with the old ones, of the charter before, until its first entry with the new."""
     lock(db)
     due, found, payloads = _next_of(db, site), [], []
     for submitted in entries:
-        entry = log.check(submitted.data, charter)
+        entry = _checked(desk, site, submitted.data)
         if entry.by != site:
             raise ProtocolViolation(f"'{site}' submits an entry of '{entry.by}'")
         if entry.sequence < due:
@@ -74,6 +74,16 @@ def take_entries(db: Session, charter: Charter, site: str, entries: Iterable[Sub
     if found:
         append(db, found)
         db.add_all(payloads)
+
+
+def _checked(desk: Desk, site: str, data: bytes) -> Entry:
+    try:
+        return log.check(data, desk.charter)
+    except ProtocolViolation:
+        before = desk.former[-1] if desk.former else None
+        if before is None or not before.witnessed or site not in {member.id for member in before.members}:
+            raise
+        return log.check(data, before)
 
 
 def _check_same(db: Session, entry: Entry, data: bytes) -> None:

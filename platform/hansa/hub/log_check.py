@@ -5,6 +5,7 @@ It is no proof to anybody but the hub's operator, since it believes this databas
 
 from collections import defaultdict
 from hashlib import sha256
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -44,7 +45,7 @@ def check(db: Session) -> Head:
 def _levels(db: Session) -> dict[int, bytes]:
     """A digest over the nodes of each level, as they are kept."""
     query = select(NodeRow.level, NodeRow.place, NodeRow.digest).order_by(NodeRow.level, NodeRow.place)
-    found = defaultdict(sha256)
+    found: dict[int, Any] = defaultdict(sha256)
     for level, place, digest in db.execute(query.execution_options(yield_per=500)):
         found[level].update(place.to_bytes(8, "big") + digest)
     return {level: state.digest() for level, state in found.items()}
@@ -64,7 +65,7 @@ class Tree:
 
     def __init__(self) -> None:
         self.size, self._peaks = 0, dict[tuple[int, int], bytes]()
-        self._levels = defaultdict(sha256)
+        self._levels: dict[int, Any] = defaultdict(sha256)
 
     def grow(self, data: bytes) -> None:
         made = new_nodes(self.size, [leaf(data)], self._read)

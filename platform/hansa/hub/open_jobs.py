@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 from hansa.charter import Charter
 from hansa.hub.models import OPEN, Job, Participant
 from hansa.mail.checks import Finding, moment, span
-from hansa.plan import load
+from hansa.messages import decode
+from hansa.plan import Plan
 
 SHOWN: Final = 20  # the oldest
 LATE_SECONDS: Final = 30.0  # past its deadline; a hub that runs closes a round within a second
@@ -38,7 +39,7 @@ def _waits_for(db: Session, job: Job, charter: Charter | None) -> str:
     parts = db.scalars(select(Participant).where(Participant.run == job.run).order_by(Participant.site)).all()
     active = [part for part in parts if part.active]
     if job.status == "proposed":
-        proposer = f"'{load(job.plan, charter).proposer}'" if charter is not None else "its member"
+        proposer = f"'{decode(job.plan, Plan).proposer}'" if charter is not None else "its member"
         return f"{proposer} to sign it"
     if job.status == "waiting":
         return f"its turn over table '{job.table_name}'"

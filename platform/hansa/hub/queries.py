@@ -20,7 +20,7 @@ from hansa.hub.actions import Hub
 from hansa.hub.models import EntryRow, Event, Job, Member, Participant, WitnessRow
 from hansa.jobs.base import Schema
 from hansa.messages import decode, encode
-from hansa.plan import Plan, load
+from hansa.plan import Plan
 from hansa.protocols.thresholds import Floors
 
 
@@ -147,7 +147,7 @@ def jobs(hub: Hub, limit: int = 100) -> list[JobView]:
     """The newest first."""
     with Session(hub.reading) as db:
         rows = db.scalars(select(Job).order_by(Job.created_at.desc()).limit(limit)).all()
-        return [_view(row, load(row.plan, hub.desk.charter)) for row in rows]
+        return [_view(row, hub.desk.plan(row.plan)) for row in rows]
 
 
 def job(hub: Hub, run: str) -> JobDetail | None:
@@ -155,7 +155,7 @@ def job(hub: Hub, run: str) -> JobDetail | None:
         row = db.get(Job, run)
         if row is None:
             return None
-        plan = load(row.plan, hub.desk.charter)
+        plan = hub.desk.plan(row.plan)
         parts = db.scalars(select(Participant).where(Participant.run == run).order_by(Participant.site)).all()
         events = db.scalars(select(Event).where(Event.run == run).order_by(Event.id)).all()
         return JobDetail(
@@ -268,7 +268,7 @@ def parameters(hub: Hub, runs: Sequence[str]) -> dict[str, dict[str, Any]]:
     """What each of some jobs was asked with."""
     with Session(hub.reading) as db:
         rows = db.execute(select(Job.run, Job.plan).where(Job.run.in_(runs))).all()
-    plans = {run: load(plan, hub.desk.charter) for run, plan in rows}
+    plans = {run: hub.desk.plan(plan) for run, plan in rows}
     return {run: msgspec.json.decode(plan.parameters, type=dict[str, Any]) for run, plan in plans.items()}
 
 

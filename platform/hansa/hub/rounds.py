@@ -86,10 +86,12 @@ def end(db: Db, desk: Desk, job: Job, status: str, reason: str, now: float) -> N
     """Ends a job: its sites are told to erase their seeds and states, the hub erases its own."""
     job.status, job.reason, job.ended_at = status, sentence(reason) if reason else "", now
     job.state = job.session = job.step_bytes = job.deadline = job.total = None
+    members = {member.id for member in desk.charter.members}
     for part in participants(db, job):
         part.reply = part.beside = part.chunks = None
         part.asked = False
-        send(db, desk, part, "end", End(status), now)
+        if part.site in members:  # who has left the consortium hears no more
+            send(db, desk, part, "end", End(status), now)
     record(db, desk, now, "ended", job.run, {"status": status})
     tell(db, now, job.run, f"ended: {status}" + (f" ({job.reason})" if job.reason else ""))
 

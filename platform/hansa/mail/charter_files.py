@@ -32,6 +32,14 @@ def former(home: Path, charter: Charter) -> tuple[Charter, ...]:
     return tuple(reversed(found))
 
 
+def signed(home: Path, digest: bytes) -> bytes:
+    """The charter with this digest, as its members signed it: a job's evidence goes with the one it was asked under."""
+    for path in (home / CHARTER, *(home / FOLDER).glob("*")):
+        if charters.unsigned(data := path.read_bytes()).digest == digest:
+            return data
+    raise Refused(f"{home} holds no charter that this job was asked under")
+
+
 def check_next(home: Path, signed: bytes) -> Charter:
     """The charter in `signed`, if this home may take it: its first one, the one that follows, or the one it has."""
     held, charter = current(home), charters.unsigned(signed)
