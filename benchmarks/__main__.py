@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from benchmarks import (
+    audit,
     gateway,
     large_vector,
     machine,
@@ -25,6 +26,7 @@ TABLES: dict[str, tuple[str, str, Callable[[], Iterable[str]]]] = {
     "many": ("Many sites", "| what | seconds | of them setup |", many_sites.lines),
     "job": ("A whole job", "| what | ours | floor | ratio |", smallest_job.lines),
     "jobs": ("Many jobs at once", "| what | |", many_jobs.lines),
+    "audit": ("The log", "| what | ours | floor | ratio |", audit.lines),
     "gateway": ("The gateway", "| what | |", gateway.lines),
     "broker": ("A large step", "| what | ours | floor | ratio |", through_broker.lines),
     "verify": ("The offline verifier", "| what | seconds |", verify.lines),

@@ -34,6 +34,7 @@ NAMES = [
     *sorted({f"message {one.accepts.__name__}" for module in (key_setup, secure_sum) for one in vars(module).values()
              if isinstance(getattr(one, "accepts", None), type)}),
     *("header", "letter's argument", "box", "charter", "plan", "step", "evidence", "replay", "evidence file"),
+    *("note", "vkey", "checkpoint", "policy", "receipt", "add-checkpoint", "bundle", "tile's path"),
     *("PLAN.toml", "CONSORTIUM.toml", "site.toml", "hub.toml", "formula", "parameters", "CSV", "Parquet"),
 ]  # fmt: skip
 

@@ -19,9 +19,9 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from hansa.errors import ProtocolViolation
-from hansa.hub import models
+from hansa.hub import checkpoints, models
 from hansa.hub.gateway import Door
-from hansa.hub.records import record
+from hansa.hub.log import record
 from hansa.mail import boxes, letters
 from hansa.mail.boxes import (
     FIRST_RETRY,
@@ -491,24 +491,30 @@ def test_sqlite_commits_are_durable_and_erased_bytes_are_overwritten(hub: Engine
 def logged(hub: Engine) -> Engine:
     with Session(hub) as db, db.begin():
         for _ in range(3):
-            record(db, 1.0, "site seen", "a")
+            record(db, HUB, 1.0, "site seen")
+        checkpoints.make(db, HUB, 1.0)
     return hub
 
 
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE audit_entry SET entry = x'00' WHERE number = 1",
-        "UPDATE audit_entry SET number = 9 WHERE number = 2",
-        "DELETE FROM audit_entry WHERE number = 2",
-        "DELETE FROM audit_entry",
-        "INSERT INTO audit_entry (number, entry, digest) VALUES (1, x'00', x'00')",
-        pytest.param(
-            "INSERT OR REPLACE INTO audit_entry (number, entry, digest) VALUES (1, x'00', x'00')",
-        ),
+        "UPDATE log_entry SET data = x'00' WHERE number = 1",
+        "UPDATE log_entry SET number = 9 WHERE number = 2",
+        "DELETE FROM log_entry WHERE number = 2",
+        "DELETE FROM log_entry",
+        "INSERT INTO log_entry VALUES (1, x'00', 'hub', 9, 'ended', '', 0)",
+        "INSERT OR REPLACE INTO log_entry VALUES (1, x'00', 'hub', 9, 'ended', '', 0)",
+        "INSERT OR REPLACE INTO log_entry VALUES (9, x'00', 'hub', 1, 'ended', '', 0)",
+        "UPDATE log_node SET digest = x'00'",
+        "DELETE FROM log_node",
+        "INSERT OR REPLACE INTO log_node VALUES (0, 1, x'00')",
+        "UPDATE log_checkpoint SET note = x'00'",
+        "DELETE FROM log_checkpoint",
+        "INSERT OR REPLACE INTO log_checkpoint VALUES (3, x'00', 0)",
     ],
 )
 def test_the_log_can_not_be_changed_through_sql(logged: Engine, statement: str) -> None:
     with pytest.raises(DatabaseError), logged.begin() as connection:
         connection.execute(text(statement))
-    assert count(logged, models.AuditEntry) == 3
+    assert [count(logged, table) for table in (models.EntryRow, models.NodeRow, models.CheckpointRow)] == [3, 4, 1]

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from hansa.audit.log import Entry
+from hansa.audit.log import read
 from hansa.errors import Refused
-from hansa.hub.models import AuditEntry, Login, Person
+from hansa.hub.models import EntryRow, Login, Person
 from hansa.hub.people import (
     IDLE_SECONDS,
     LONGEST_SECONDS,
@@ -20,7 +20,7 @@ from hansa.hub.people import (
     who,
 )
 from hansa.mail.database import migrate, open_engine
-from hansa.messages import decode
+from tests.test_letters import HUB as DESK
 
 PASSWORD, TOKEN, NOW = "correct horse battery", bytes(range(32)), 1_000_000.0
 
@@ -56,7 +56,7 @@ def test_one_password_of_two_people_is_kept_as_two_hashes(db: Session) -> None:
 
 
 def test_the_right_password_opens_a_session(db: Session) -> None:
-    assert sign_in(db, "ada", PASSWORD, TOKEN, NOW).member == "a"
+    assert sign_in(db, DESK, "ada", PASSWORD, TOKEN, NOW).member == "a"
     found = who(db, TOKEN, NOW)
     assert found is not None
     assert found.name == "ada"
@@ -78,13 +78,13 @@ def test_the_right_password_opens_a_session(db: Session) -> None:
 )
 def test_anything_else_opens_none_and_does_not_say_what_was_wrong(db: Session, name: str, password: str) -> None:
     with pytest.raises(Refused, match=r"^name or password is wrong$"):
-        sign_in(db, name, password, TOKEN, NOW)
+        sign_in(db, DESK, name, password, TOKEN, NOW)
     assert who(db, TOKEN, NOW) is None
     assert db.scalars(select(Login)).all() == []
 
 
 def test_only_the_digest_of_a_token_is_kept(db: Session) -> None:
-    sign_in(db, "ada", PASSWORD, TOKEN, NOW)
+    sign_in(db, DESK, "ada", PASSWORD, TOKEN, NOW)
     db.flush()
     assert [login.token for login in db.scalars(select(Login))] == [sha256(TOKEN).digest()]
     assert who(db, sha256(TOKEN).digest(), NOW) is None
@@ -92,12 +92,12 @@ def test_only_the_digest_of_a_token_is_kept(db: Session) -> None:
 
 @pytest.mark.parametrize("token", [b"", bytes(32), TOKEN[:-1], TOKEN + b"\0"])
 def test_another_token_is_nobodys(db: Session, token: bytes) -> None:
-    sign_in(db, "ada", PASSWORD, TOKEN, NOW)
+    sign_in(db, DESK, "ada", PASSWORD, TOKEN, NOW)
     assert who(db, token, NOW) is None
 
 
 def test_a_session_ends_when_it_is_not_used(db: Session) -> None:
-    sign_in(db, "ada", PASSWORD, TOKEN, NOW)
+    sign_in(db, DESK, "ada", PASSWORD, TOKEN, NOW)
     assert who(db, TOKEN, NOW + IDLE_SECONDS) is not None
     assert who(db, TOKEN, NOW + 2 * IDLE_SECONDS) is not None
     assert who(db, TOKEN, NOW + 3 * IDLE_SECONDS + 1) is None
@@ -105,7 +105,7 @@ def test_a_session_ends_when_it_is_not_used(db: Session) -> None:
 
 
 def test_a_session_ends_after_eight_hours_however_it_is_used(db: Session) -> None:
-    sign_in(db, "ada", PASSWORD, TOKEN, NOW)
+    sign_in(db, DESK, "ada", PASSWORD, TOKEN, NOW)
     now = NOW
     while now + IDLE_SECONDS <= NOW + LONGEST_SECONDS:
         now += IDLE_SECONDS
@@ -114,8 +114,8 @@ def test_a_session_ends_after_eight_hours_however_it_is_used(db: Session) -> Non
 
 
 def test_signing_out_ends_this_session_and_no_other(db: Session) -> None:
-    sign_in(db, "ada", PASSWORD, TOKEN, NOW)
-    sign_in(db, "ada", PASSWORD, bytes(32), NOW)
+    sign_in(db, DESK, "ada", PASSWORD, TOKEN, NOW)
+    sign_in(db, DESK, "ada", PASSWORD, bytes(32), NOW)
     sign_out(db, TOKEN)
     assert who(db, TOKEN, NOW) is None
     assert who(db, bytes(32), NOW) is not None
@@ -123,24 +123,24 @@ def test_signing_out_ends_this_session_and_no_other(db: Session) -> None:
 
 
 def test_sessions_that_are_over_are_forgotten_at_the_next_sign_in(db: Session) -> None:
-    sign_in(db, "ada", PASSWORD, TOKEN, NOW)
-    sign_in(db, "ada", PASSWORD, bytes(32), NOW + LONGEST_SECONDS + 1)
+    sign_in(db, DESK, "ada", PASSWORD, TOKEN, NOW)
+    sign_in(db, DESK, "ada", PASSWORD, bytes(32), NOW + LONGEST_SECONDS + 1)
     db.flush()
     assert [login.token for login in db.scalars(select(Login))] == [sha256(bytes(32)).digest()]
 
 
 def test_a_person_who_was_removed_is_signed_out_and_can_not_sign_in(db: Session) -> None:
-    sign_in(db, "ada", PASSWORD, TOKEN, NOW)
+    sign_in(db, DESK, "ada", PASSWORD, TOKEN, NOW)
     remove_person(db, "ada")
     assert who(db, TOKEN, NOW) is None
     with pytest.raises(Refused):
-        sign_in(db, "ada", PASSWORD, bytes(32), NOW)
+        sign_in(db, DESK, "ada", PASSWORD, bytes(32), NOW)
 
 
 def test_signing_in_is_logged_by_member_and_never_by_name(db: Session) -> None:
-    sign_in(db, "ada", PASSWORD, TOKEN, NOW)
-    rows = [row.entry for row in db.scalars(select(AuditEntry))]
-    assert [(decode(row, Entry).act, decode(row, Entry).by) for row in rows] == [("signed in", "a")]
+    sign_in(db, DESK, "ada", PASSWORD, TOKEN, NOW)
+    rows = [row.data for row in db.scalars(select(EntryRow))]
+    assert [(read(row).act, read(row).details["member"]) for row in rows] == [("signed in", "a")]
     assert b"ada" not in b"".join(rows)
 
 

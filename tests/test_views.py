@@ -13,8 +13,9 @@ from hansa.charter import Charter
 from hansa.crypto.bundles import HUB_BYTES
 from hansa.hub import actions, models, people, queries, settings
 from hansa.hub.actions import Hub
+from hansa.hub.log import record
 from hansa.hub.models import Job, Login, Member, Participant
-from hansa.hub.records import record, tell
+from hansa.hub.records import tell
 from hansa.jobs.base import Column, Schema
 from hansa.mail import boxes
 from hansa.messages import encode
@@ -42,7 +43,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     models.Base.metadata.create_all(hub.engine)
     boxes.Base.metadata.create_all(hub.engine)
     with Session(hub.engine) as db, db.begin():
-        record(db, 1.0, "charter adopted", details={"charter": charter()[0].digest.hex()})
+        record(db, hub.desk, 1.0, "charter adopted", details={"charter": charter()[0].digest.hex()})
         for site in SITES:
             db.add(Member(site=site, version=hansa.__version__, tables=encode((HEART,)), seen_at=1.0))
         people.add_person(db, NAME, "east", PASSWORD)
@@ -182,11 +183,11 @@ def test_after_a_setup_without_a_site_the_page_claims_what_the_plans_sites_bear(
     assert "unless more than 1 site colludes with it" in said
 
 
-def test_the_check_of_the_links_says_what_it_does_not_prove(hub: Hub) -> None:
+def test_the_check_of_the_tree_says_what_it_does_not_prove(hub: Hub) -> None:
     page = view("log")
     page.button[0].click().run()
-    assert "The links of all 1 entry hold" in page.success[0].value
-    assert any("the hub alone writes this log" in caption.value for caption in page.caption)
+    assert "The tree of all 1 entry holds" in page.success[0].value
+    assert any("It is the hub that says so" in caption.value for caption in page.caption)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from hansa.charter import Rules
-from hansa.hub.models import AuditEntry
+from hansa.hub.models import EntryRow
 from hansa.mail.boxes import Inbox, SetAside
 from hansa.messages import HUB
 from hansa_site.journal import Run
@@ -145,8 +145,9 @@ def test_every_release_and_survivor_set_is_in_the_log(tmp_path: Path) -> None:
     world = World(tmp_path)
     run = world.propose()
     world.finish(run)
+    world.drain()
     with Session(world.engines[HUB]) as db:
-        log = b"".join(db.scalars(select(AuditEntry.entry)))
+        log = b"".join(db.scalars(select(EntryRow.data)))
     for act in (
         b"proposal signed",
         b"consent given",

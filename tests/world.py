@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,7 @@ class World:
         self.doors = {name: self._door(name) for name in self.names}
         self.sites = {name: self._site(name) for name in self.names}
         self.coordinator = self._coordinator()
+        self.coordinator.adopt(self.now)
         with Session(self.engines[HUB]) as db, db.begin():
             people.add_person(db, PERSON, self.names[0], "correct horse battery")
         for site in self.sites.values():
@@ -215,16 +217,22 @@ class World:
         self.desks[name].owed = Owed()
         if name == HUB:
             self.coordinator = self._coordinator()
+            self.coordinator.adopt(self.now)
             self.doors = {site: self._door(site) for site in self.names}
         else:
             self.sites[name] = self._site(name)
+
+    @cached_property
+    def signed(self) -> bytes:
+        """The charter with everybody's signature."""
+        return cards.signed(self.charter, self.keys)
 
     def hub(self) -> Hub:
         """The hub's home as a page or a command opens it. Times there are the machine's own."""
         home = self._folder / "home"
         home.mkdir()
         hub_settings.make_keys(home, self._hub_seeds)
-        (home / "charter").write_bytes(cards.signed(self.charter, self.keys))
+        (home / "charter").write_bytes(self.signed)
         url = self._urls.get(HUB, f"sqlite:///{self._folder}/{HUB}.sqlite")
         (home / "hub.toml").write_text(f'database = "{url}"\nprivate = ""\n[mailboxes]\n', encoding="utf-8")
         return Hub(home)
@@ -254,6 +262,7 @@ class World:
             if name not in self.dead:
                 while self.sites[name].work(self.now):
                     pass
+                self.sites[name].report(self.now)
         if HUB not in self.dead:
             waiting, closed = self.coordinator.tick(self.now)
             for run in waiting:

@@ -8,13 +8,13 @@ from msgspec import Struct
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
-from hansa.audit.log import Entry, check_links
+from hansa.audit.log import read
 from hansa.errors import ProtocolViolation
-from hansa.hub import models
-from hansa.hub.models import AuditEntry, Job
+from hansa.hub import log_check, models
+from hansa.hub.models import EntryRow, Job
 from hansa.mail.boxes import Inbox, Outbox, SetAside
 from hansa.mail.database import open_engine
-from hansa.messages import HUB, decode
+from hansa.messages import HUB
 from hansa_site import journal
 
 Key = tuple[str, int, bytes]  # run, sequence, digest of the bytes
@@ -116,12 +116,12 @@ def _log_twice(engine: Engine, found: Found) -> None:
     seen: Counter[bytes] = Counter()
     with Session(engine) as db:
         try:
-            check_links((row.entry, row.digest) for row in _log(db))
+            log_check.check(db)
         except ProtocolViolation as violation:
             found.wrong.append(f"the log: {violation}")
             return
         for row in _log(db):
-            entry = decode(row.entry, Entry)
+            entry = read(row.data)
             if entry.act in ONCE:
                 details = "" if entry.act in ("released", "ended") else repr(sorted(entry.details.items()))
                 key = f"{entry.run} {entry.act} {entry.by} {details}"
@@ -130,5 +130,5 @@ def _log_twice(engine: Engine, found: Found) -> None:
                     found.doubled.append(f"in the log twice: {key}")
 
 
-def _log(db: Session) -> Iterator[AuditEntry]:
-    return iter(db.scalars(select(AuditEntry).order_by(AuditEntry.number).execution_options(yield_per=500)))
+def _log(db: Session) -> Iterator[EntryRow]:
+    return iter(db.scalars(select(EntryRow).order_by(EntryRow.number).execution_options(yield_per=500)))

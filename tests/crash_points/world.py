@@ -14,19 +14,18 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from hansa.audit.log import Entry
 from hansa.charter import Rules
 from hansa.crypto import prg
 from hansa.hub import rounds
 from hansa.hub.actions import store_proposal
-from hansa.hub.models import AuditEntry
+from hansa.hub.models import EntryRow
 from hansa.jobs.base import Column, Schema
 from hansa.mail import blobs
 from hansa.mail.acks import Owed
 from hansa.mail.boxes import Inbox, Outbox, SetAside
 from hansa.mail.carriage import Carriage
 from hansa.mail.poster import Poster
-from hansa.messages import HUB, decode
+from hansa.messages import HUB
 from hansa.plan import Question, make
 from hansa.replay import replay
 from hansa_site import journal, vectors
@@ -220,9 +219,8 @@ class CrashWorld(World):
                 for sender, kind in db.execute(select(Inbox.sender, Inbox.kind).where(Inbox.run == run)):
                     found[name, "got", sender, kind] += 1
                 if name == HUB:
-                    for entry in db.scalars(select(AuditEntry.entry)):
-                        if (read := decode(entry, Entry)).run == run:
-                            found[name, "log", read.act, read.by] += 1
+                    for act, by in db.execute(select(EntryRow.act, EntryRow.by).where(EntryRow.run == run)):
+                        found[name, "log", act, by] += 1
                 else:
                     for text in db.scalars(select(journal.Act.text).where(journal.Act.run == run)):
                         found[name, "act", text] += 1

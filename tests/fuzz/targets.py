@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from hansa import charter as charters
 from hansa import evidence_file, jobs, plan, replay
+from hansa.audit import checkpoint, note, policy, proof, tiles, witnessing
 from hansa.cli.consortium import read_consortium
 from hansa.cli.job import read_plan
 from hansa.crypto.keys import lock_box, open_box
@@ -27,6 +28,7 @@ from hansa.protocols import key_setup, secure_sum
 from hansa.protocols.secure_sum import Contribute
 from hansa_site import settings as site_settings
 from hansa_site import tables
+from tests.grown import LOG, Grown, all_of_them, cosigned_by
 from tests.test_replay import evidence_of, signed_charter
 from tests.world import World
 
@@ -88,7 +90,31 @@ def targets(done: Finished, folder: Path) -> dict[str, Target]:
     found["replay"] = Target(partial(_replay, world), (proof,))
     evidence_file.write(folder / "seed.zip", proof, [], lambda _digest: b"")
     found["evidence file"] = Target(partial(_file, folder / "f.zip", _zip), ((folder / "seed.zip").read_bytes(),))
-    return found | texts(folder)
+    return found | log() | texts(folder)
+
+
+def log() -> dict[str, Target]:
+    """What a log, its witnesses and those who keep its receipts send each other."""
+    grown = Grown([b"one", b"two", b"three"])
+    signed = cosigned_by(grown.head())
+    receipt = proof.Receipt(b"two", 1, grown.inclusion(1), signed)
+    asked = witnessing.Asked(2, grown.consistency(2), signed)
+    return {
+        "note": Target(lambda data: bytes(note.parse(data)), (bytes(signed),)),
+        "vkey": Target(lambda data: str(note.parse_vkey(note.decode_text(data))).encode(), (str(LOG.key).encode(),)),
+        "checkpoint": Target(_checkpoint, (signed.text.encode(),)),
+        "policy": Target(lambda data: str(policy.parse(data)).encode(), (str(all_of_them(2)).encode(),)),
+        "receipt": Target(lambda data: bytes(proof.parse(data)), (bytes(receipt),)),
+        "add-checkpoint": Target(lambda data: bytes(witnessing.parse(data)), (bytes(asked),)),
+        "bundle": Target(lambda data: tiles.bundle(tiles.parse_bundle(data, 3)), (tiles.bundle(grown.entries),)),
+        "tile's path": Target(
+            lambda data: str(tiles.parse_path(note.decode_text(data))).encode(), (b"tile/0/x001/002",)
+        ),
+    }
+
+
+def _checkpoint(data: bytes) -> bytes:
+    return checkpoint.parse_text(note.decode_text(data)).text.encode()
 
 
 def texts(folder: Path) -> dict[str, Target]:

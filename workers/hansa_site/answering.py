@@ -5,10 +5,12 @@ Our three errors are answers too. Chance is drawn here, from the operating syste
 
 import logging
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -26,6 +28,7 @@ from hansa.mail.letters import (
     Open,
     Payload,
     Refusal,
+    Released,
     Reply,
     Round,
     Signed,
@@ -40,6 +43,7 @@ from hansa.protocols.base import Own, SiteState, Spread, Vector
 from hansa.protocols.key_setup import Encapsulating, Invited, Manifest, Offered, Paired, Revealed
 from hansa.protocols.secure_sum import Contribute, Contributed, Lock, LockedSet, Masked, Waiting
 from hansa_site import consent, tables
+from hansa_site.deeds import Deed
 from hansa_site.journal import HubSeen, Run, Said
 from hansa_site.settings import Settings
 from hansa_site.vectors import Missing, Vectors
@@ -66,6 +70,7 @@ class Outcome(Struct, frozen=True):
     said: Said | None = None
     act: str = ""
     welcome: Welcome | None = None  # the hub is up
+    deeds: tuple[Deed, ...] = ()  # for the log
 
 
 class Answering:
@@ -95,9 +100,9 @@ class Answering:
             return Outcome((("refusal", Refusal(reason)),), aside=reason, act=f"sets a letter aside: {reason}")
         except (Refused, NotEnoughSites) as error:
             reason = sentence(str(error))
-            return Outcome(
-                (("refusal", Refusal(reason)),), f"refused: {reason}"[:500], erase=True, act=f"refuses: {reason}"
-            )
+            deed = Deed("refused", {}, reason.encode())
+            letters = (("refusal", Refusal(reason)),)
+            return Outcome(letters, f"refused: {reason}"[:500], erase=True, act=f"refuses: {reason}", deeds=(deed,))
         except Exception as error:
             if passes(error):
                 raise
@@ -114,6 +119,8 @@ class Answering:
             return Outcome(status=f"ended: {payload.status}", erase=True, act=f"ended: {payload.status}")
         if isinstance(payload, Welcome):
             return Outcome(welcome=payload, act=payload.apart)
+        if isinstance(payload, Released):
+            return self._released(payload, run)
         return self._asked(row, payload, run)
 
     def _asked(self, row: Inbox, payload: Payload, run: Run | None) -> Outcome | Missing:
@@ -129,6 +136,13 @@ class Answering:
             return self._round(run, payload)
         raise ProtocolViolation("a letter of a kind that a site never gets")
 
+    def _released(self, payload: Released, run: Run | None) -> Outcome:
+        """What the hub says the answer is: this member's own word on what it was told, so that no two are told two."""
+        if run is None:
+            raise ProtocolViolation("an answer is released in a job that this site takes no part in")
+        answer = payload.answer.hex()
+        return Outcome(act=f"told of the answer {answer[:16]}…", deeds=(Deed("release seen", {"answer": answer}),))
+
     def _plan(self, run: str, data: bytes) -> Plan:
         plan = load(data, self._desk.charter)
         if plan.run != run:
@@ -139,7 +153,8 @@ class Answering:
         plan = self._plan(run, payload.plan)
         consent.may_propose(self._settings.policy, plan, self._desk.name)
         signature = self._desk.keys.consent.sign(SIGNED_BY_PROPOSER, plan.digest)
-        return Outcome((("plan-signed", Signed(plan.digest, signature)),), act="signs the proposal")
+        deed = Deed("proposal signed", {"plan": plan.digest.hex()})
+        return Outcome((("plan-signed", Signed(plan.digest, signature)),), act="signs the proposal", deeds=(deed,))
 
     def _consent(self, name: str, payload: AskConsent, run: Run | None) -> Outcome:
         plan = self._plan(name, payload.plan)
@@ -154,7 +169,8 @@ class Answering:
         consent.may_take_part(self._settings.policy, plan, self._desk.name, schema)
         signature = self._desk.keys.consent.sign(SIGNED_BY_MEMBER, plan.digest)
         letters = (("consent", Signed(plan.digest, signature)),)
-        return Outcome(letters, "consented", plan=payload.plan, act="consents")
+        deed = Deed("consent given", {"plan": plan.digest.hex()})
+        return Outcome(letters, "consented", plan=payload.plan, act="consents", deeds=(deed,))
 
     def _knows_end(self, run: str) -> bool:
         with Session(self._reading) as db:
@@ -210,9 +226,10 @@ class Answering:
         beside = None
         if isinstance(reply, Contributed) and vector is not None:
             beside = self._vectors.keep(run.run, reply, vector)
-        return self._reply(
+        outcome = self._reply(
             payload.number, payload.message, following, reply, beside=beside, contributed=vector is not None
         )
+        return replace(outcome, deeds=_deeds(following))
 
     def _said(self, run: str, number: int, request: bytes) -> Outcome | None:
         """The answer that this round has had already: the same bytes to the same request, nothing to another."""
@@ -267,3 +284,12 @@ class Answering:
             said=Said(number=number, request=digest("request", request), reply=content, beside=beside),
             act=f"contributes to step {number}" if contributed else "",
         )
+
+
+def _deeds(state: SiteState) -> tuple[Deed, ...]:
+    """What this site has bound itself to with an answer that leads to `state`."""
+    if isinstance(state, Masked):
+        return (Deed("contributed", {"step": str(state.step), "header": sha256(encode(state.header)).hexdigest()}),)
+    if isinstance(state, LockedSet) and state.before.locked is not None:
+        return (Deed("locked", {"step": str(state.step), "survivors": state.before.locked.hex()}),)
+    return ()

@@ -29,6 +29,7 @@ from hansa_site.vault import read_charter, read_keys
 
 log = logging.getLogger("hansa.site")
 IDLE_SECONDS = 0.5
+REPORT_SECONDS = 1.0
 RETRY_SECONDS = 1.0  # after what should pass
 STOP_SECONDS = 2.0  # for a thread in the middle of something; what it doesn't finish is done at the next start
 
@@ -57,10 +58,12 @@ def run_site(home: Path) -> None:
             return
         site.receive(data, time.time())
         work.set()
+        bell.set()
 
     threads = [
         Poster(engines.notes, engines.reading, desk, {HUB: way}, bell, stop, lanes(), worker.leads),
         threading.Thread(target=_free_claims, args=(site, worker, work, stop), name="claims", daemon=True),
+        threading.Thread(target=_report, args=(site, worker, bell, stop), name="report", daemon=True),
         threading.Thread(target=_work, args=(site, settings.workers, work, bell, stop), name="work", daemon=True),
     ]
     for thread in threads:
@@ -88,6 +91,17 @@ def _free_claims(site: Site, worker: Worker, work: threading.Event, stop: thread
             log.exception("the site's database can't be reached; trying again")
         work.set()
         stop.wait(CLAIM_SECONDS)
+
+
+def _report(site: Site, worker: Worker, bell: threading.Event, stop: threading.Event) -> None:
+    """Sends this site's entries for the log, and watches over their receipts."""
+    while not stop.wait(REPORT_SECONDS):
+        try:
+            if worker.leads():
+                site.report(time.time())
+                bell.set()
+        except (SQLAlchemyError, OSError):
+            log.exception("the site's database can't be reached, or its disk is full; trying again")
 
 
 def _work(site: Site, most: int, work: threading.Event, bell: threading.Event, stop: threading.Event) -> None:

@@ -5,7 +5,7 @@ themselves, which are masked, stay. `Said` makes an answer one for ever: the sam
 different request under the same round number is a violation.
 """
 
-from sqlalchemy import BigInteger, Engine, Float, LargeBinary, String, Text, select
+from sqlalchemy import BigInteger, Double, Engine, Float, Index, LargeBinary, String, Text, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 
@@ -62,6 +62,52 @@ class Act(Base):
     at: Mapped[float] = mapped_column(Float)
     run: Mapped[str] = mapped_column(String(32), index=True)
     text: Mapped[str] = mapped_column(Text)
+
+
+class OwnEntry(Base):
+    """An entry of this member's in the log (`deeds.py`): `sent` in a letter, then its `number` and receipt."""
+
+    __tablename__ = "own_entry"
+    __table_args__ = (Index("own_entry_sent", "sent", "sequence"), Index("own_entry_number", "number", "at"))
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+    payload: Mapped[bytes] = mapped_column(LargeBinary)
+    at: Mapped[float] = mapped_column(Double)
+    sent: Mapped[bool]
+    number: Mapped[int | None] = mapped_column(BigInteger)
+    receipt: Mapped[bytes | None] = mapped_column(LargeBinary)  # C2SP tlog-proof
+
+
+class Witnessed(Base):
+    """The newest checkpoint of a log that this site cosigned, and the newest that enough members did."""
+
+    __tablename__ = "witnessed"
+    origin: Mapped[str] = mapped_column(String(100), primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    root: Mapped[bytes] = mapped_column(LargeBinary(32))
+    note: Mapped[bytes] = mapped_column(LargeBinary)
+    at: Mapped[float] = mapped_column(Double)
+    final: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Alarm(Base):
+    """What an operator must look at: a receipt that is overdue or wrong, a log that forks."""
+
+    __tablename__ = "alarm"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sort: Mapped[str] = mapped_column(String(20))
+    at: Mapped[float] = mapped_column(Double)
+    text: Mapped[str] = mapped_column(Text)
+    evidence: Mapped[bytes] = mapped_column(LargeBinary)
+    closed_at: Mapped[float | None] = mapped_column(Double)
+
+
+class Noted(Base):
+    """What the log knows of this site's settings: the digest of each table's schema, of the policy, of the charter."""
+
+    __tablename__ = "noted"
+    what: Mapped[str] = mapped_column(String(100), primary_key=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 def read_acts(engine: Engine) -> list[tuple[float, str, str]]:

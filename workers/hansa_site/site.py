@@ -22,10 +22,10 @@ from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Inbox
 from hansa.mail.carriage import Carriage
 from hansa.mail.database import Engines
-from hansa.mail.letters import STANDING, TO_SITE, Hello, Refusal, Welcome, speaks
+from hansa.mail.letters import STANDING, TO_SITE, Hello, Payload, Refusal, Shown, Welcome, speaks
 from hansa.messages import HUB, encode
 from hansa.protocols.base import Spread
-from hansa_site import tables
+from hansa_site import deeds, tables, witness
 from hansa_site.answering import Answering, Outcome
 from hansa_site.journal import Act, HubSeen, Run
 from hansa_site.settings import Settings
@@ -53,7 +53,7 @@ class Site:
         self._desk, self._worker = desk, worker
         self._turn = threading.Lock()
         self._at: set[int] = set()  # letters that a thread of this process works on
-        self._settings, self._home = settings, home
+        self._settings, self._home, self._draw = settings, home, draw
         self._vectors = Vectors(engines, desk, carriage)
         self._answering = Answering(engines.reading, desk, settings, home, draw, self._vectors, spread)
 
@@ -68,9 +68,24 @@ class Site:
         return tuple(found)
 
     def hello(self, now: float) -> None:
+        """Says that this site is up, and enters what changed in its settings since it last was."""
         payload = Hello(hansa.__version__, self.schemas())
         with Session(self._engine) as db, db.begin():
             self._desk.write(db, HUB, STANDING, "hello", payload, now)
+            for deed in deeds.of_settings(db, self._desk.charter, self._settings.policy, payload.tables):
+                deeds.write(db, self._desk, deed, "", now, self._draw)
+
+    def report(self, now: float) -> None:
+        """Sends what this site did to the log, and raises an alarm where a receipt is overdue. Of several processes
+        one does it."""
+        with Session(self._reading) as db:
+            unsent, late = deeds.unsent(db), bool(deeds.overdue(db, now)) or witness.alarmed(db)
+        if unsent:
+            with Session(self._engine) as db, db.begin():
+                deeds.submit(db, self._desk, now)
+        if late:
+            with Session(self._engine) as db, db.begin():
+                witness.watch(db, now)
 
     def receive(self, data: bytes, now: float) -> None:
         """Keeps a letter; its ack is owed once that is committed."""
@@ -80,6 +95,9 @@ class Site:
                 raise ProtocolViolation("a letter comes from somebody else than the hub")
             if header.kind in ("wanted", "here"):
                 self._vectors.receive(header.run, self._desk.open(header, envelope))
+                return
+            if header.kind == "checkpoint":
+                self._witness(self._desk.open(header, envelope), now)
                 return
             with Session(self._engine) as db, db.begin():
                 if header.kind in ("ack", "acks"):
@@ -93,6 +111,13 @@ class Site:
             log.warning("a letter is set aside: %s", violation)
             with Session(self._engine) as db, db.begin():
                 boxes.set_aside(db, HUB, str(violation), data, now)
+
+    def _witness(self, shown: Payload, now: float) -> None:
+        """What is said leaves only after what follows from it is stored."""
+        if isinstance(shown, Shown):
+            with Session(self._engine) as db, db.begin():
+                answer = witness.look(db, self._desk, shown, now)
+            self._desk.put_note(HUB, "cosigned", answer())
 
     def _freeze(self, db: Session, name: str, data: bytes, now: float) -> None:
         """The hub sent two letters under one number: both are kept as evidence, and the run ends here."""
@@ -200,6 +225,8 @@ class Site:
             self._welcomed(db, outcome.welcome, now)
         if outcome.act:
             db.add(Act(at=now, run=name, text=outcome.act))
+        for deed in outcome.deeds:
+            deeds.write(db, self._desk, deed, name, now, self._draw)
         if run is None:
             return
         run.status = outcome.status or run.status

@@ -1,4 +1,6 @@
-"""The entries of the log, and the check of its links."""
+"""The entries of the log, who cosigned them, and the check of their tree."""
+
+import time
 
 import pandas as pd
 import streamlit as st
@@ -6,26 +8,26 @@ import streamlit as st
 from hansa.errors import ProtocolViolation
 from hansa.hub import queries
 from hansa.hub.actions import Hub
-from hansa.hub.queries import LogEntry
+from hansa.hub.queries import LogEntry, LogState
 from hansa_dashboard.session import Person
-from hansa_dashboard.words import moment, plain, some, title
+from hansa_dashboard.words import ago, moment, plain, some, title
 
 EVERYTHING = "all"
 PROVES = (
-    "This proves that no entry was changed, removed or put in without changing every digest after it. It does not "
-    "prove that the hub never rewrote the whole of it or cut off its end: the hub alone writes this log, and nobody "
-    "else has signed it yet. Compare the head with one that you wrote down earlier."
+    "The tree was made anew from the entries in this hub's database, and every checkpoint that the hub signed is of "
+    "it. It is the hub that says so. To be sure without it, export the log and run `hansa audit verify` elsewhere: "
+    "that checks every signature, every member's cosignature, and that nobody's entries are left out."
 )
 
 
 def show(hub: Hub, _person: Person) -> None:
     st.title("Log")
-    size, head = queries.log_head(hub)
-    st.write(
-        f"{some(size, 'entry', 'entries')}. Each holds the digest of the one before; the newest digest is the head:"
-    )
-    st.code(head, language=None)
-    if st.button("Check the links"):
+    state = queries.log_state(hub)
+    st.write(f"{some(state.size, 'entry', 'entries')}, each signed by who acted. {standing(state)}")
+    if state.witnesses:
+        _witnesses(state)
+    st.code(state.root, language=None)
+    if st.button("Check the tree"):
         _check(hub)
     jobs = {job.run: f"{title(job.kind)}, {job.table}, {job.run[:8]}" for job in queries.jobs(hub, 500)}
     which, act, member, most = st.columns([3, 2, 2, 1])
@@ -44,13 +46,38 @@ def show(hub: Hub, _person: Person) -> None:
     )
 
 
+def standing(state: LogState) -> str:
+    """How much of the log is final, and what that rests on."""
+    if not state.quorum:
+        return "The charter is of Hansa 0.1 and names no witnesses: the hub alone vouches for this log."
+    if state.final == state.size:
+        return f"All of it is final: {state.quorum} of {len(state.witnesses)} members cosigned it."
+    missing = some(state.size - state.final, "entry waits", "entries wait")
+    return f"The first {state.final} are final; {missing} for the cosignatures of {state.quorum} members."
+
+
+def _witnesses(state: LogState) -> None:
+    now = time.time()
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "Member": [witness.site for witness in state.witnesses],
+                "Cosigned up to": [witness.size for witness in state.witnesses],
+                "Last heard": [ago(witness.at, now) for witness in state.witnesses],
+                "Does not cosign, because": [plain(witness.refusal) for witness in state.witnesses],
+            }
+        ),
+        hide_index=True,
+    )
+
+
 def _check(hub: Hub) -> None:
     try:
-        size, head = queries.check_log(hub)
+        size, root = queries.check_log(hub)
     except ProtocolViolation as violation:
-        st.error(plain(f"The links do not hold: {violation}."))
+        st.error(plain(f"The log does not hold: {violation}."))
         return
-    st.success(f"The links of all {some(size, 'entry', 'entries')} hold, up to the head {head[:16]}…")
+    st.success(f"The tree of all {some(size, 'entry', 'entries')} holds, up to the root {root[:16]}…")
     st.caption(PROVES)
 
 
@@ -63,6 +90,7 @@ def _table(entries: list[LogEntry]) -> None:
                 "Act": [entry.act for entry in entries],
                 "By": [entry.by for entry in entries],
                 "Job": [entry.run[:8] for entry in entries],
+                "Final": [entry.final for entry in entries],
                 "Digest": [f"{entry.digest[:16]}…" for entry in entries],
                 "Details": [_details(entry.details) for entry in entries],
             }
@@ -76,7 +104,7 @@ def _table(entries: list[LogEntry]) -> None:
             "Details": st.column_config.TextColumn(width="large"),
         },
     )
-    st.caption(f"{some(len(entries), 'entry', 'entries')} shown, the newest first. The clock is the hub's.")
+    st.caption(f"{some(len(entries), 'entry', 'entries')} shown, the newest first. The clock is that of who acted.")
 
 
 def _details(details: dict[str, str]) -> str:

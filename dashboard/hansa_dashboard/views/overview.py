@@ -9,12 +9,13 @@ from hansa.hub import queries
 from hansa.hub.actions import Hub
 from hansa_dashboard.session import Person
 from hansa_dashboard.views.jobs import rows
+from hansa_dashboard.views.log import standing
 from hansa_dashboard.words import ago, some
 
 
 def show(hub: Hub, _person: Person) -> None:
     st.title("Overview")
-    members, jobs, (size, head) = queries.members(hub), queries.jobs(hub), queries.log_head(hub)
+    members, jobs, state = queries.members(hub), queries.jobs(hub), queries.log_state(hub)
     running = [job for job in jobs if job.ended_at is None]
     done = [job for job in jobs if job.status == "done"]
     now = time.time()
@@ -25,7 +26,7 @@ def show(hub: Hub, _person: Person) -> None:
             ("Members seen", f"{seen} of {len(members)}"),
             ("Open jobs", str(len(running))),
             ("Answers", str(len(done))),
-            ("Log entries", str(size)),
+            ("Log entries", str(state.size)),
         ),
         strict=True,
     ):
@@ -37,9 +38,8 @@ def show(hub: Hub, _person: Person) -> None:
     st.subheader("Members")
     _members(hub, members, now)
     st.subheader("Log")
-    st.write(f"{some(size, 'entry', 'entries')}; the head is")
-    st.code(head, language=None)
-    st.caption("Whoever writes this head down today can tell later whether anything before it was changed.")
+    st.write(f"{some(state.size, 'entry', 'entries')}; {standing(state)} The root of the tree is")
+    st.code(state.root, language=None)
 
 
 def _members(hub: Hub, members: list[queries.MemberView], now: float) -> None:

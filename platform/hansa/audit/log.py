@@ -1,77 +1,131 @@
-"""The log of acts: entries linked by digest, so that changing one changes every later head.
+"""Entries of the log: who did what, signed by who did it.
 
-    digest(n) = SHA-256("hansa/v1/audit" ‖ 0x00 ‖ length ‖ entry(n))
-    entry(n) holds digest(n − 1), or 32 zero bytes for n = 0
+    leaf data  = [entry, signature]                     deterministic, at most 65 535 bytes
+    entry      = [log, by, sequence, milliseconds, act, run, details, payload]
+    signature  = Ed25519(by, "hansa/v1/log entry" ‖ 0x00 ‖ entry)
+    payload    = SHA-256(salt ‖ content), or empty      salt of 32 bytes; salt and content can be erased
 
-What a linked list shows: whoever kept an earlier head (size and digest) sees any change to what it covers. What it
-can't show: the hub alone writes it, and nobody else signs it yet, so a hub that never showed its head to anybody can
-rewrite everything. `SECURITY.md` says so too.
+`sequence` counts the author's own entries in this log, from 0 and without gaps, so that one that the hub leaves out is
+missed; `log` is its origin, so that an entry of one log is worthless in another. Members sign with their consent key,
+the hub with the one that signs its letters. What a person typed stands in no entry, only its commitment.
 """
 
-from collections.abc import Iterable, Mapping
+import hashlib
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from hansa.crypto.keys import digest
-from hansa.errors import ProtocolViolation
-from hansa.messages import Digest, decode, encode
+from hansa.charter import Charter, Origin
+from hansa.crypto.keys import SigningKey, verify
+from hansa.errors import ProtocolViolation, Refused
+from hansa.messages import HUB, Signature, decode, encode
 
-GENESIS = bytes(32)
-ACTS = (
-    "charter adopted",
-    "site seen",
-    "signed in",
-    "proposal asked",
-    "proposal signed",
-    "consent asked",
-    "consent given",
-    "refused",
-    "setup complete",
-    "survivors locked",
-    "total opened",
-    "released",
-    "ended",
-    "cancelled",
-    "letter set aside",
+_PURPOSE = "log entry"
+MOST_BYTES = 65_535  # of leaf data (C2SP tlog-tiles)
+SALT_BYTES = 32
+
+OF_HUB = frozenset(
+    {
+        "log opened",
+        "charter adopted",
+        "site seen",
+        "signed in",
+        "proposal asked",
+        "consent asked",
+        "heard",  # of a site that signs no entries of its own (Hansa 0.1)
+        "setup complete",
+        "survivors locked",
+        "total opened",
+        "released",
+        "answer read",
+        "ended",
+        "cancelled",
+        "letter set aside",
+    }
 )
+OF_MEMBER = frozenset(
+    {
+        "charter accepted",
+        "table added",
+        "table withdrawn",
+        "policy changed",
+        "proposal signed",
+        "consent given",
+        "refused",
+        "contributed",
+        "locked",
+        "unmasked",
+        "release seen",
+        "log reviewed",
+    }
+)
+
+Text = Annotated[str, Meta(max_length=8_192)]
 
 
 class Entry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """One act. `details` hold ids, digests and counts; never a value of a table, a key, or a person's name."""
 
-    number: Annotated[int, Meta(ge=0)]
-    previous: Digest
-    milliseconds: int  # since 1970, by the hub's clock
-    act: str
-    by: str  # a member's id, or "hub"
-    run: str  # empty where the act belongs to no job
-    details: dict[str, str]
+    log: Origin
+    by: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,31}\Z")]
+    sequence: Annotated[int, Meta(ge=0, le=2**53)]
+    milliseconds: Annotated[int, Meta(ge=0, le=2**53)]  # since 1970, by the author's clock
+    act: Annotated[str, Meta(max_length=40)]
+    run: Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")]  # empty where the act belongs to no job
+    details: dict[Annotated[str, Meta(max_length=40)], Text]
+    payload: Annotated[bytes, Meta(max_length=32)]
 
 
-def entry_digest(data: bytes) -> bytes:
-    return digest("audit", data)
+class Signed(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Leaf data."""
+
+    entry: bytes
+    signature: Signature
 
 
-def link(
-    number: int, previous: bytes, milliseconds: int, act: str, by: str, run: str, details: Mapping[str, str]
-) -> tuple[bytes, bytes]:
-    """The next entry's bytes and digest."""
-    if act not in ACTS:
-        raise ValueError(f"the log knows no act '{act}'")
-    data = encode(Entry(number, previous, milliseconds, act, by, run, dict(details)))
-    return data, entry_digest(data)
+class Payload(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What an entry's commitment opens to; kept beside the log, and erasable."""
+
+    salt: Annotated[bytes, Meta(min_length=SALT_BYTES, max_length=SALT_BYTES)]
+    content: Annotated[bytes, Meta(max_length=2**20)]
+
+    def __repr__(self) -> str:
+        return f"Payload({len(self.content)} bytes)"
+
+    @property
+    def commitment(self) -> bytes:
+        return hashlib.sha256(self.salt + self.content).digest()
 
 
-def check_links(rows: Iterable[tuple[bytes, bytes]]) -> tuple[int, bytes]:
-    """(size, head) of entries in order, each with the digest kept beside it; ProtocolViolation names the first bad."""
-    size, head = 0, GENESIS
-    for data, kept in rows:
-        try:
-            entry = decode(data, Entry)
-        except ProtocolViolation as violation:
-            raise ProtocolViolation(f"entry {size} of the log is no entry: {violation}") from violation
-        if entry.number != size or entry.previous != head or entry_digest(data) != kept:
-            raise ProtocolViolation(f"entry {size} of the log does not follow from the one before it")
-        size, head = size + 1, kept
-    return size, head
+def sign(entry: Entry, key: SigningKey) -> bytes:
+    """The entry's leaf data. Acts that nobody may do are an error of ours."""
+    if entry.act not in (OF_HUB if entry.by == HUB else OF_MEMBER):
+        raise ValueError(f"'{entry.by}' never does the act '{entry.act}'")
+    raw = encode(entry)
+    data = encode(Signed(raw, key.sign(_PURPOSE, raw)))
+    if len(data) > MOST_BYTES:
+        raise ValueError("an entry is larger than 65 535 bytes")
+    return data
+
+
+def read(data: bytes) -> Entry:
+    """An entry, from its leaf data; its signature is not looked at."""
+    if len(data) > MOST_BYTES:
+        raise ProtocolViolation("an entry is larger than 65 535 bytes")
+    entry = decode(decode(data, Signed).entry, Entry)
+    if entry.act not in (OF_HUB if entry.by == HUB else OF_MEMBER) or len(entry.payload) not in (0, 32):
+        raise ProtocolViolation(f"an entry is of an act that '{entry.by}' never does, or its commitment is none")
+    return entry
+
+
+def check(data: bytes, charter: Charter) -> Entry:
+    """An entry of this charter's log, signed by its author."""
+    entry = read(data)
+    try:
+        key = charter.word_of(entry.by)
+    except Refused as refusal:
+        raise ProtocolViolation(str(refusal)) from refusal
+    verify(key, _PURPOSE, decode(data, Signed).entry, decode(data, Signed).signature)
+    if entry.log != charter.origin:
+        raise ProtocolViolation(f"an entry is of the log '{entry.log}', and not of '{charter.origin}'")
+    return entry

@@ -37,13 +37,20 @@ def show(
 
 @app.command()
 def check(home: Home = None) -> None:
-    """Recompute every link of the hub's log."""
+    """At the hub: make the tree anew from the entries, and hold every checkpoint against it."""
     from hansa.hub import queries
 
-    size, head = queries.check_log(open_hub(home))
-    typer.echo(f"{size} entries, every link holds; head {head}")
-    typer.echo("This shows that the log was not changed after you noted an earlier head. The hub alone writes it:")
-    typer.echo("it does not show that the hub wrote everything, or the same for everybody.")
+    hub = open_hub(home)
+    size, root = queries.check_log(hub)
+    state = queries.log_state(hub)
+    typer.echo(f"{size} entries, and every checkpoint is of their tree; root {root}")
+    if not state.quorum:
+        typer.echo("The charter is of Hansa 0.1 and names no witnesses: the hub alone vouches for this log.")
+        return
+    typer.echo(f"the first {state.final} are final: {state.quorum} members cosigned them")
+    for witness in state.witnesses:
+        typer.echo(f"  {witness.site:<12} cosigned {witness.size}{': ' + witness.refusal if witness.refusal else ''}")
+    typer.echo("To check it without believing this hub: `hansa audit export`, and elsewhere `hansa audit verify`.")
 
 
 @app.command()

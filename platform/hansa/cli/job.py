@@ -112,7 +112,7 @@ def follow(hub: Any, run_id: str, started: float) -> dict[str, Any]:
             if detail.deadline is not None and time.time() > detail.deadline + OVERDUE_SECONDS:
                 raise Refused("the hub does not work: a round that was due is still open; is it running?")
             time.sleep(0.05)
-    size, head = queries.log_head(hub)
+    state = queries.log_state(hub)
     return {
         "kind": detail.view.kind,
         "status": detail.view.status,
@@ -122,7 +122,7 @@ def follow(hub: Any, run_id: str, started: float) -> dict[str, Any]:
         "remarks": list(detail.remarks),
         "seconds": round(time.monotonic() - started, 3),
         "bytes_per_site": {site.site: site.bytes_moved for site in detail.sites},
-        "audit": {"size": size, "head": head},
+        "audit": {"size": state.size, "head": state.root, "final": state.final},
         "run": run_id,
     }
 

@@ -85,12 +85,13 @@ def add_analyst(running: Any, password: str | None = None) -> Any:
 
 
 def _simulated(consortium: Any, question: Any) -> dict[str, Any]:
-    from hansa.audit.log import GENESIS
     from hansa.charter import rules_from
     from hansa.cli.consortium import check_tables
     from hansa.cli.simulated import simulate_question
+    from hansa.crypto.merkle import EMPTY
 
     check_tables(consortium)
     started = time.monotonic()
     simulated = simulate_question(consortium, question, rules_from(consortium.rules))
-    return simulated | {"seconds": round(time.monotonic() - started, 3), "audit": {"size": 0, "head": GENESIS.hex()}}
+    nothing = {"size": 0, "head": EMPTY.hex(), "final": 0}  # a simulation keeps no log
+    return simulated | {"seconds": round(time.monotonic() - started, 3), "audit": nothing}

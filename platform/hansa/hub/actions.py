@@ -12,8 +12,10 @@ from hansa.charter import Charter
 from hansa.errors import Refused
 from hansa.hub import models, people, rounds
 from hansa.hub import settings as hub_settings
+from hansa.hub.log import record
 from hansa.hub.models import Job, Member, Participant, Person
-from hansa.hub.records import record, tell
+from hansa.hub.people import pseudonym
+from hansa.hub.records import tell
 from hansa.jobs.base import Schema
 from hansa.mail.boxes import Desk
 from hansa.mail.database import open_engine
@@ -79,11 +81,13 @@ def _schemas(db: Session, table: str) -> dict[str, Schema]:
 
 def store_proposal(db: Session, desk: Desk, plan: Plan, person: str, now: float) -> None:
     """The job, its participants, and the letter that asks the proposer's site to sign: one transaction."""
-    record(db, now, "proposal asked", plan.proposer, plan.run, {"plan": plan.digest.hex(), "kind": plan.kind})
+    content = encode(plan)
+    asked = {"plan": plan.digest.hex(), "kind": plan.kind, "table": plan.table, "member": plan.proposer}
+    record(db, desk, now, "proposal asked", plan.run, asked | {"person": pseudonym(db, person)}, content)
     last = db.scalar(select(func.max(Job.place)))  # nobody else is here: the log has one writer at a time
     job = Job(
         run=plan.run,
-        plan=encode(plan),
+        plan=content,
         person=person,
         status="proposed",
         reason="",
@@ -128,7 +132,7 @@ def cancel(hub: Hub, person: str, run: str) -> None:
             raise Refused("only a person of the member that proposed a job may cancel it")
         if job.status not in models.OPEN:
             raise Refused(f"the job has ended already: {job.status}")
-        record(db, now, "cancelled", row.member, run)
+        record(db, hub.desk, now, "cancelled", run, {"person": row.pseudonym, "member": row.member})
         rounds.end(db, hub.desk, job, models.CANCELLED, "", now)
 
 
@@ -150,7 +154,7 @@ def sign_in(hub: Hub, name: str, password: str) -> tuple[bytes, str, str]:
     """(token, name, member) of a new session."""
     token = secrets.token_bytes(32)
     with Session(hub.engine) as db, db.begin():
-        person = people.sign_in(db, name, password, token, time.time())
+        person = people.sign_in(db, hub.desk, name, password, token, time.time())
         return token, person.name, person.member
 
 

@@ -4,7 +4,7 @@
     admit  asks for the consents to jobs whose turn has come (`line.py`)
     tick   closes the rounds whose deadline has passed
     add_up makes some chunks of a large total; any number of workers may
-    adopt  notes the charter in the log, once
+    adopt  opens the log and notes the charter in it, once a version
 
 What a letter does is in the methods named after its kind. What a closed round leads to is in `rounds.py`.
 Time is an argument; keys are the desk's. Chance is drawn by HPKE alone.
@@ -17,11 +17,14 @@ from sqlalchemy import Engine, and_, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 import hansa
+from hansa.audit.log import read as read_entry
 from hansa.crypto.keys import verify
 from hansa.errors import NotEnoughSites, ProtocolViolation, Refused
 from hansa.hub import line, models, rounds
-from hansa.hub.models import Job, Member, Participant, TotalChunk
-from hansa.hub.records import record, tell
+from hansa.hub.checkpoints import Checkpoints
+from hansa.hub.log import open_log, record, take_entries
+from hansa.hub.models import EntryRow, Job, Member, Participant, TotalChunk
+from hansa.hub.records import tell
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Inbox
 from hansa.mail.database import passes
@@ -29,6 +32,7 @@ from hansa.mail.letters import (
     SINCE,
     STANDING,
     AskConsent,
+    Entries,
     Hello,
     Payload,
     Refusal,
@@ -62,21 +66,28 @@ _COMPLETE = select(Job.run).where(
 class Coordinator:
     def __init__(self, engine: Engine, reading: Engine, desk: Desk) -> None:
         self._engine, self._reading, self._desk = engine, reading, desk
+        self._checkpoints = Checkpoints(engine, reading, desk)
 
     def adopt(self, now: float) -> None:
         """At the start of a process. Rounds that ran out while no hub ran get their time again: their replies may
         wait in the mailboxes, and their requests in the outbox. Totals that were being added up are given out again:
         who had them may have been killed too."""
         with Session(self._engine) as db, db.begin():
-            if db.scalar(select(models.AuditEntry).limit(1)) is None:
-                charter = self._desk.charter
-                record(db, now, "charter adopted", details={"charter": charter.digest.hex()})
+            open_log(db, self._desk, now)
+            self._adopt_charter(db, now)
             for member in db.scalars(select(Member).order_by(Member.site)):
                 self._welcome(db, member, now)
             again = now + self._desk.charter.rules.round_seconds
             late = update(Job).where(Job.status.in_(models.OPEN), Job.deadline < again)
             db.execute(late.values(deadline=again, opened_at=now))
             db.execute(update(Job).where(Job.status.in_(models.OPEN), _ADDING_UP).values(deadline=now))
+
+    def _adopt_charter(self, db: Session, now: float) -> None:
+        charter = self._desk.charter
+        adopted = {"version": str(charter.version), "charter": charter.digest.hex()}
+        last = db.scalar(select(EntryRow).where(EntryRow.act == "charter adopted").order_by(EntryRow.number.desc()))
+        if last is None or read_entry(last.data).details != adopted:
+            record(db, self._desk, now, "charter adopted", details=adopted)
 
     def turn(self, run: RunId, now: float) -> None:
         """Rung for a letter, for a vector that is whole, for a total that is added up: any of them may have been the
@@ -154,6 +165,7 @@ class Coordinator:
         for run in late:
             self._guarded(run, now, lambda db, job: rounds.close_at_deadline(db, self._desk, job, now))
         self.admit(now)
+        self._checkpoints.tick(now)
         return sorted(waiting), list(late)
 
     def _mend_deadlines(self, now: float) -> None:
@@ -227,13 +239,16 @@ class Coordinator:
 
     def _set_aside(self, db: Session, row: Inbox, reason: str, now: float) -> None:
         boxes.set_aside(db, row.sender, reason, row.data, now)
-        record(db, now, "letter set aside", row.sender, row.run, {"kind": row.kind})
+        record(db, self._desk, now, "letter set aside", row.run, {"site": row.sender, "kind": row.kind})
 
     def _apply(self, db: Session, row: Inbox, now: float) -> None:
         header, envelope = read_envelope(row.data)
         payload = self._desk.open(header, envelope)
         if isinstance(payload, Hello):
             self._hello(db, row.sender, payload, now)
+            return
+        if isinstance(payload, Entries):
+            take_entries(db, self._desk.charter, row.sender, payload.entries, now)
             return
         job = db.get(Job, row.run)
         if job is None:
@@ -271,7 +286,8 @@ class Coordinator:
             row = Member(site=site, version=hello.version, tables=tables, seen_at=now)
             db.add(row)
         row.version, row.tables, row.seen_at = hello.version, tables, now
-        record(db, now, "site seen", site, details={"version": hello.version, "tables": str(len(hello.tables))})
+        seen = {"site": site, "version": hello.version, "tables": str(len(hello.tables))}
+        record(db, self._desk, now, "site seen", details=seen)
         boxes.hurry(db, site, now)
         self._welcome(db, row, now)
 
@@ -288,7 +304,7 @@ class Coordinator:
         verify(self._desk.charter.member(sender).consent, SIGNED_BY_PROPOSER, plan.digest, payload.signature)
         job.proposal, job.status, job.deadline = payload.signature, "waiting", None
         job.table_name = plan.table  # one that Hansa 0.1 proposed has none yet, and would stand in no line
-        record(db, now, "proposal signed", sender, job.run, {"plan": plan.digest.hex()})
+        self._heard(db, job, sender, "proposal signed", plan, now)
         tell(db, now, job.run, "signed the plan", sender)
 
     def _ask_consents(self, db: Session, job: Job, now: float) -> None:
@@ -301,7 +317,7 @@ class Coordinator:
         for part in rounds.participants(db, job):
             part.asked, part.stage = True, "asked for consent"
             rounds.send(db, self._desk, part, "ask-consent", AskConsent(job.plan, job.proposal), now)
-        record(db, now, "consent asked", run=job.run, details={"sites": ", ".join(plan.sites)})
+        record(db, self._desk, now, "consent asked", job.run, {"sites": ", ".join(plan.sites)})
         tell(db, now, job.run, f"consent was asked of {len(plan.sites)} sites")
 
     def _consent(self, db: Session, job: Job, plan: Plan, part: Participant, payload: Signed, now: float) -> None:
@@ -312,8 +328,14 @@ class Coordinator:
             return
         verify(self._desk.charter.member(part.site).consent, SIGNED_BY_MEMBER, plan.digest, payload.signature)
         part.consent, part.asked, part.stage = payload.signature, False, "consented"
-        record(db, now, "consent given", part.site, job.run, {"plan": plan.digest.hex()})
+        self._heard(db, job, part.site, "consent given", plan, now)
         tell(db, now, job.run, "consents", part.site)
+
+    def _heard(self, db: Session, job: Job, site: str, what: str, plan: Plan, now: float) -> None:
+        """Members sign what they do themselves; under a charter of Hansa 0.1 the hub writes it for them."""
+        if not self._desk.charter.witnessed:
+            said = {"site": site, "what": what, "plan": plan.digest.hex()}
+            record(db, self._desk, now, "heard", job.run, said)
 
     def _refusal(self, db: Session, job: Job, part: Participant, payload: Refusal, now: float) -> None:
         """No, or no further. Of a site that the job goes on without, it is a note in the margin."""
@@ -322,7 +344,7 @@ class Coordinator:
             return
         part.asked = part.active = False
         part.stage, part.reason = "refused", payload.reason
-        record(db, now, "refused", part.site, job.run, {"reason": payload.reason})
+        self._heard(db, job, part.site, "refused", load(job.plan, self._desk.charter), now)
         tell(db, now, job.run, f"refuses: {payload.reason}", part.site)
         if job.status != "consenting":
             rounds.end(db, self._desk, job, models.REFUSED, f"{part.site}: {payload.reason}", now)

@@ -19,14 +19,14 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session
 
 from hansa.errors import ProtocolViolation
-from hansa.hub import rounds
+from hansa.hub import checkpoints, rounds
+from hansa.hub.log import record
 from hansa.hub.models import FAILED, OPEN, Job, Participant
-from hansa.hub.records import record
 from hansa.hub.vectors import Vectors
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Taken
 from hansa.mail.carriage import Carriage
-from hansa.mail.letters import TO_HUB, Ack, Acks, Here, Payload, Wanted
+from hansa.mail.letters import TO_HUB, Ack, Acks, Cosigned, Here, Payload, Wanted
 from hansa.mail.post import BROKER_ERRORS, raw_client
 from hansa.mail.rules import site_prefix
 from hansa.mail.tls import Address
@@ -36,7 +36,7 @@ log = logging.getLogger("hansa.gateway")
 BLOCK_SECONDS = 2
 BATCH = 32  # letters in one transaction
 AWAY = (OperationalError, InterfaceError, NoConnection, OSError)  # the database, or room on a disk: it comes back
-NEVER_KEPT = ("ack", "acks", "wanted", "here")
+NEVER_KEPT = ("ack", "acks", "wanted", "here", "cosigned")
 
 
 class Read(NamedTuple):
@@ -94,20 +94,25 @@ class Door:
                 self._freeze(db, header, letter.data, now)
             elif header is not None and isinstance(letter.payload, Ack | Acks):
                 self._desk.acked(db, header, letter.payload, now)
+            elif header is not None and isinstance(letter.payload, Cosigned):
+                checkpoints.take(db, self._desk, header.sender, letter.payload, now)
         except ProtocolViolation as violation:
             wrong = str(violation)
         if wrong:
             boxes.set_aside(db, self._site, wrong, letter.data, now)
             if header is not None:  # signed by a member; what anybody could have written must not fill the log
-                record(db, now, "letter set aside", header.sender, header.run)
+                self._note_aside(db, header, now)
         return None
+
+    def _note_aside(self, db: Session, header: Header, now: float) -> None:
+        record(db, self._desk, now, "letter set aside", header.run, {"site": header.sender, "kind": header.kind})
 
     def _freeze(self, db: Session, header: Header, data: bytes, now: float) -> None:
         """Two letters under one number: both are kept as evidence, and the job ends if their sender is part of it. Who
         is not, or not any more, ends no job of others."""
         reason = f"'{header.sender}' sent two letters under one number: equivocation"
         boxes.set_aside(db, self._site, reason, data, now, whole=True)
-        record(db, now, "letter set aside", header.sender, header.run)
+        self._note_aside(db, header, now)
         job = db.get(Job, header.run, with_for_update=True)
         part = db.get(Participant, (header.run, header.sender))
         if job is not None and job.status in OPEN and part is not None and part.active:

@@ -6,7 +6,7 @@ A job's life, in `Job.status`:
         └────────────┴────────────────────┴──────────────┴──────────┴─► refused · not enough sites · cancelled · failed
 """
 
-from sqlalchemy import BigInteger, Float, ForeignKey, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Double, Float, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 OPEN = ("proposed", "waiting", "consenting", "setup", "running")
@@ -38,6 +38,7 @@ class Person(Base):
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     member: Mapped[str] = mapped_column(String(32))
     password: Mapped[str] = mapped_column(Text)
+    pseudonym: Mapped[str] = mapped_column(String(32))  # under which the log knows this person
 
 
 class Login(Base):
@@ -119,7 +120,7 @@ class TotalChunk(Base):
 
 
 class Event(Base):
-    """A line of a job's timeline, for the page; the log is `AuditEntry`."""
+    """A line of a job's timeline, for the page; the log is `EntryRow`."""
 
     __tablename__ = "event"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -129,11 +130,74 @@ class Event(Base):
     text: Mapped[str] = mapped_column(Text)
 
 
-class AuditEntry(Base):
-    """Append-only: triggers deny UPDATE and DELETE, and each entry holds the digest of the one before."""
+class FormerLog(Base):
+    """The log as Hansa 0.1 kept it (`audit/former.py`); triggers let nothing be changed in it."""
 
     __tablename__ = "audit_entry"
     __table_args__ = (UniqueConstraint("digest"),)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     entry: Mapped[bytes] = mapped_column(LargeBinary)
     digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+class EntryRow(Base):
+    """An entry of the log (`audit/log.py`). Triggers deny UPDATE and DELETE here, and in nodes and checkpoints."""
+
+    __tablename__ = "log_entry"
+    __table_args__ = (UniqueConstraint("by", "sequence"), Index("log_entry_run", "run", "number"))
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    data: Mapped[bytes] = mapped_column(LargeBinary)  # the leaf's
+    by: Mapped[str] = mapped_column(String(32))
+    sequence: Mapped[int] = mapped_column(BigInteger)  # of its author's own
+    act: Mapped[str] = mapped_column(String(40), index=True)
+    run: Mapped[str] = mapped_column(String(32))
+    at: Mapped[float] = mapped_column(Double)  # by its author's clock
+
+
+class NodeRow(Base):
+    """The root of a complete subtree of 2^level entries; of level 0, an entry's leaf."""
+
+    __tablename__ = "log_node"
+    level: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    place: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+class CheckpointRow(Base):
+    """What the hub says of its tree at one size, signed by its log key and by nobody else: one text for ever."""
+
+    __tablename__ = "log_checkpoint"
+    size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    note: Mapped[bytes] = mapped_column(LargeBinary)
+    at: Mapped[float] = mapped_column(Double)
+
+
+class CosignatureRow(Base):
+    """A member's lines under a checkpoint."""
+
+    __tablename__ = "log_cosignature"
+    size: Mapped[int] = mapped_column(ForeignKey("log_checkpoint.size"), primary_key=True, autoincrement=False)
+    site: Mapped[str] = mapped_column(String(32), primary_key=True)
+    lines: Mapped[bytes] = mapped_column(LargeBinary)
+    at: Mapped[float] = mapped_column(Double)  # by the witness's clock
+
+
+class PayloadRow(Base):
+    """What an entry's commitment opens to, until it is erased."""
+
+    __tablename__ = "log_payload"
+    commitment: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    payload: Mapped[bytes] = mapped_column(LargeBinary)  # `audit.log.Payload`, encoded
+    at: Mapped[float] = mapped_column(Double, index=True)
+
+
+class WitnessRow(Base):
+    """What a member's site last said: how large the tree is that it cosigned, and of how many of its own entries it
+    has a receipt."""
+
+    __tablename__ = "log_witness"
+    site: Mapped[str] = mapped_column(String(32), primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    receipted: Mapped[int] = mapped_column(BigInteger)
+    refusal: Mapped[str] = mapped_column(Text, default="")  # why it does not cosign, if so
+    at: Mapped[float] = mapped_column(Double)

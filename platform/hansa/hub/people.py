@@ -5,6 +5,7 @@ A session is 32 random bytes in the browser and their SHA-256 in the database; i
 """
 
 import re
+import secrets
 from hashlib import sha256
 
 from argon2 import PasswordHasher
@@ -13,8 +14,9 @@ from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from hansa.errors import Refused
+from hansa.hub.log import record
 from hansa.hub.models import Login, Person
-from hansa.hub.records import record
+from hansa.mail.boxes import Desk
 
 IDLE_SECONDS, LONGEST_SECONDS = 15 * 60, 8 * 3600
 SHORTEST_PASSWORD = 12
@@ -24,14 +26,20 @@ _DECOY = _hasher.hash("no person has this password")
 
 
 def add_person(db: Session, name: str, member: str, password: str) -> None:
-    """A person who asks in the name of `member`. The name is never written into the log."""
+    """A person who asks in the name of `member`. The log knows a pseudonym, which only this row ties to the name."""
     if _NAME.fullmatch(name) is None:
         raise Refused(f"'{name}' is no name for a person: small letters, digits, dot, hyphen, at most 32")
     if len(password) < SHORTEST_PASSWORD:
         raise Refused(f"a password has at least {SHORTEST_PASSWORD} characters")
     if db.get(Person, name) is not None:
         raise Refused(f"a person '{name}' is there already")
-    db.add(Person(name=name, member=member, password=_hasher.hash(password)))
+    db.add(Person(name=name, member=member, password=_hasher.hash(password), pseudonym=secrets.token_hex(8)))
+
+
+def pseudonym(db: Session, name: str) -> str:
+    """Under which the log knows a person; empty for one that was removed."""
+    person = db.get(Person, name)
+    return "" if person is None else person.pseudonym
 
 
 def remove_person(db: Session, name: str) -> None:
@@ -40,7 +48,7 @@ def remove_person(db: Session, name: str) -> None:
     db.flush()
 
 
-def sign_in(db: Session, name: str, password: str, token: bytes, now: float) -> Person:
+def sign_in(db: Session, desk: Desk, name: str, password: str, token: bytes, now: float) -> Person:
     """Opens a session under `token`, which the caller draws. Takes as long for a name that isn't there."""
     person = db.get(Person, name)
     try:
@@ -51,7 +59,7 @@ def sign_in(db: Session, name: str, password: str, token: bytes, now: float) -> 
         raise Refused("name or password is wrong")
     db.execute(delete(Login).where(Login.started_at < now - LONGEST_SECONDS))
     db.add(Login(token=sha256(token).digest(), person=name, started_at=now, used_at=now))
-    record(db, now, "signed in", person.member)
+    record(db, desk, now, "signed in", details={"person": person.pseudonym, "member": person.member})
     return person
 
 

@@ -10,12 +10,14 @@ from msgspec import Struct
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from hansa.audit.log import GENESIS, Entry, check_links
+from hansa.audit.log import read as read_entry
 from hansa.charter import Charter
+from hansa.crypto.merkle import leaf
+from hansa.hub import checkpoints, log_check, models, people
 from hansa.hub import evidence as kept
-from hansa.hub import models, people
+from hansa.hub import log as the_log
 from hansa.hub.actions import Hub
-from hansa.hub.models import AuditEntry, Event, Job, Member, Participant
+from hansa.hub.models import EntryRow, Event, Job, Member, Participant, WitnessRow
 from hansa.jobs.base import Schema
 from hansa.messages import decode, encode
 from hansa.plan import Plan, load
@@ -75,6 +77,8 @@ class JobDetail(Struct, frozen=True):
 
 
 class LogEntry(Struct, frozen=True):
+    """`final`: a quorum of the members has cosigned a checkpoint that covers it."""
+
     number: int
     at: float
     act: str
@@ -82,6 +86,26 @@ class LogEntry(Struct, frozen=True):
     run: str
     details: dict[str, str]
     digest: str
+    final: bool
+
+
+class WitnessView(Struct, frozen=True):
+    """A member as a witness: up to which size it cosigned, when its site last spoke of the log, and what it refuses."""
+
+    site: str
+    size: int
+    at: float | None
+    refusal: str
+
+
+class LogState(Struct, frozen=True):
+    """`final`: the first entries that a quorum cosigned; `quorum` is 0 under a charter that names no witnesses."""
+
+    size: int
+    root: str
+    final: int
+    quorum: int
+    witnesses: tuple[WitnessView, ...]
 
 
 def charter(hub: Hub) -> Charter:
@@ -174,39 +198,39 @@ def _remark(part: Participant) -> str:
 def log(hub: Hub, limit: int = 200, run: str = "") -> list[LogEntry]:
     """The newest entries first, all or those of one run."""
     with Session(hub.reading) as db:
-        rows = db.scalars(select(AuditEntry).order_by(AuditEntry.number.desc()).limit(100_000 if run else limit)).all()
+        query = select(EntryRow).order_by(EntryRow.number.desc()).limit(limit)
+        rows = db.scalars(query.where(EntryRow.run == run) if run else query).all()
+        final = checkpoints.newest_final(db, hub.desk.charter) or 0
     found = []
     for row in rows:
-        entry = decode(row.entry, Entry)
-        if not run or entry.run == run:
-            found.append(
-                LogEntry(
-                    entry.number,
-                    entry.milliseconds / 1000,
-                    entry.act,
-                    entry.by,
-                    entry.run,
-                    entry.details,
-                    row.digest.hex(),
-                )
-            )
-    return found[:limit]
+        entry, digest = read_entry(row.data), leaf(row.data).hex()
+        found.append(LogEntry(row.number, row.at, row.act, row.by, row.run, entry.details, digest, row.number < final))
+    return found
 
 
-def log_head(hub: Hub) -> tuple[int, str]:
-    """(size, head) of the log as it stands."""
+def log_state(hub: Hub) -> LogState:
+    agreed = hub.desk.charter
     with Session(hub.reading) as db:
-        row = db.scalar(select(AuditEntry).order_by(AuditEntry.number.desc()).limit(1))
-    return (0, GENESIS.hex()) if row is None else (row.number + 1, row.digest.hex())
+        head, final = the_log.head(db), checkpoints.newest_final(db, agreed) or 0
+        rows = {row.site: row for row in db.scalars(select(WitnessRow))}
+    if not agreed.witnessed:
+        return LogState(head.size, head.root.hex(), 0, 0, ())
+    witnesses = []
+    for member in agreed.members:
+        row = rows.get(member.id)
+        witnesses.append(
+            WitnessView(member.id, 0, None, "")
+            if row is None
+            else WitnessView(member.id, row.size, row.at, row.refusal)
+        )
+    return LogState(head.size, head.root.hex(), final, agreed.quorum, tuple(witnesses))
 
 
 def check_log(hub: Hub) -> tuple[int, str]:
-    """Recomputes every link; ProtocolViolation names the first that doesn't hold."""
+    """(size, root) of the log, after `log_check.check`; ProtocolViolation names the first thing that does not hold."""
     with Session(hub.reading) as db:
-        size, head = check_links(
-            (row.entry, row.digest) for row in db.scalars(select(AuditEntry).order_by(AuditEntry.number))
-        )
-    return size, head.hex()
+        head = log_check.check(db)
+    return head.size, head.root.hex()
 
 
 def letters_waiting(hub: Hub) -> dict[str, int]:

@@ -21,12 +21,13 @@ from hansa.crypto import merkle
 from hansa.crypto.keys import digest
 from hansa.errors import NotEnoughSites, ProtocolViolation
 from hansa.hub import evidence, models
+from hansa.hub.log import record
 from hansa.hub.models import Job, Member, Participant, TotalChunk
-from hansa.hub.records import record, tell
+from hansa.hub.records import tell
 from hansa.jobs.base import Answer, Schema, Step, check_step, from_ring, size
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk
-from hansa.mail.letters import BESIDE_BYTES, End, Open, Payload, Reply, Round, sentence
+from hansa.mail.letters import BESIDE_BYTES, End, Open, Payload, Released, Reply, Round, sentence
 from hansa.messages import decode, encode
 from hansa.plan import load
 from hansa.protocols import key_setup, secure_sum
@@ -89,7 +90,7 @@ def end(db: Db, desk: Desk, job: Job, status: str, reason: str, now: float) -> N
         part.reply = part.beside = part.chunks = None
         part.asked = False
         send(db, desk, part, "end", End(status), now)
-    record(db, now, "ended", run=job.run, details={"status": status})
+    record(db, desk, now, "ended", job.run, {"status": status})
     tell(db, now, job.run, f"ended: {status}" + (f" ({job.reason})" if job.reason else ""))
 
 
@@ -201,7 +202,7 @@ def _close(db: Db, desk: Desk, job: Job, parts: Sequence[Participant], now: floa
     evidence.keep(db, job, state, replies, {part.site: part.beside for part in parts}, outcome)
     if isinstance(outcome, Ask):
         if isinstance(state, AwaitContributions):
-            _note_survivors(db, job, with_neighbours(state.session, replies), now)
+            _note_survivors(db, desk, job, with_neighbours(state.session, replies), now)
         _open(db, desk, job, outcome, now)
     elif isinstance(outcome, Done) and isinstance(outcome.output, Session):
         _first_step(db, desk, job, outcome.output, now)
@@ -224,7 +225,7 @@ def _replies(db: Db, desk: Desk, job: Job, state: HubState, parts: Sequence[Part
                 part.active, part.stage, part.reason = False, "sent something malformed", str(violation)
                 boxes.set_aside(db, part.site, str(violation), part.reply, now)
                 part.reply, part.asked = None, False
-                record(db, now, "letter set aside", part.site, job.run, {"round": str(job.round)})
+                record(db, desk, now, "letter set aside", job.run, {"site": part.site, "kind": "reply"})
     return found
 
 
@@ -239,14 +240,15 @@ def _check_vector(desk: Desk, job: Job, state: AwaitContributions, part: Partici
     state.check_sizes(part.site, sizes)
 
 
-def _note_survivors(db: Db, job: Job, survivors: Sequence[str], now: float) -> None:
-    record(db, now, "survivors locked", run=job.run, details={"step": str(job.step), "sites": ", ".join(survivors)})
+def _note_survivors(db: Db, desk: Desk, job: Job, survivors: Sequence[str], now: float) -> None:
+    record(db, desk, now, "survivors locked", job.run, {"step": str(job.step), "sites": ", ".join(survivors)})
 
 
 def _first_step(db: Db, desk: Desk, job: Job, session: Session, now: float) -> None:
     plan = load(job.plan, desk.charter)
     job.session, job.receipt, job.status, job.step = encode(session), None, "running", 0
-    record(db, now, "setup complete", run=job.run, details={"session": session.id.hex()})
+    agreed = {"session": session.id.hex(), "plan": plan.digest.hex(), "sites": ", ".join(session.roster)}
+    record(db, desk, now, "setup complete", job.run, agreed)
     job.agreed = len(session.roster)
     tell(db, now, job.run, f"{job.agreed} sites agreed on keys")
     job.total = None
@@ -314,7 +316,7 @@ def _total(db: Db, desk: Desk, job: Job, summed: Summed, now: float) -> None:
         "total": digest("sum/total", *receipt.chunks).hex(),
         "locked": receipt.locked().hex(),
     }
-    record(db, now, "total opened", run=job.run, details=details)
+    record(db, desk, now, "total opened", job.run, details)
     _mark_leavers(db, job, summed, now)
     outcome = plan.job().advance(step, from_ring(step, summed.vector(), len(summed.survivors)))
     job.receipt = encode(receipt)
@@ -342,11 +344,7 @@ def _release(db: Db, desk: Desk, job: Job, answer: Answer, survivors: Sequence[s
     for part in participants(db, job):
         if part.site in survivors:
             part.active, part.stage = True, "took part"
-    record(
-        db,
-        now,
-        "released",
-        run=job.run,
-        details={"answer": job.answer_digest.hex(), "sites": ", ".join(survivors)},
-    )
+        if desk.charter.witnessed:
+            send(db, desk, part, "released", Released(job.answer_digest), now)
+    record(db, desk, now, "released", job.run, {"answer": job.answer_digest.hex(), "sites": ", ".join(survivors)})
     end(db, desk, job, models.DONE, "", now)

@@ -1,4 +1,4 @@
-"""The acks that a party owes: collected for a moment, and sent many in a letter.
+"""The acks that a party owes: collected for a moment, and sent many in a letter. And notes, which nobody acks.
 
 Nothing is stored: an ack that a crash swallows is owed again when its letter comes again, which it does after
 `boxes.FIRST_RETRY` seconds; `WAIT_SECONDS` is well below that.
@@ -41,3 +41,20 @@ class Owed:
         if rest := dict.fromkeys(list(acks)[MOST_ACKS:]):
             self._acks[peer], self._since[peer] = rest, now
         return tuple(acks)[:MOST_ACKS]
+
+
+class Notes:
+    """Letters that are neither kept nor acked and wait for the next post: by peer, one of a kind."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._letters: dict[str, dict[str, bytes]] = {}
+
+    def put(self, peer: str, kind: str, letter: bytes) -> None:
+        with self._lock:
+            self._letters.setdefault(peer, {})[kind] = letter
+
+    def take(self, busy: Collection[str]) -> dict[str, list[bytes]]:
+        with self._lock:
+            free = [peer for peer in self._letters if peer not in busy]
+            return {peer: list(self._letters.pop(peer).values()) for peer in free}

@@ -32,7 +32,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_col
 from hansa.charter import Charter
 from hansa.crypto.bundles import HubKeys, MemberKeys
 from hansa.errors import ProtocolViolation, Refused
-from hansa.mail.acks import Owed
+from hansa.mail.acks import Notes, Owed
 from hansa.mail.blobs import Chunks
 from hansa.mail.letters import PAYLOADS, SINCE, STANDING, Ack, Acked, Acks, Payload
 from hansa.messages import (
@@ -109,7 +109,7 @@ class Desk:
     def __init__(self, name: str, charter: Charter, keys: HubKeys | MemberKeys, folder: Chunks) -> None:
         self.name, self.charter, self.keys, self.folder = name, charter, keys, folder
         self.signing, self.sealing = keys.signing, keys.sealing
-        self.owed = Owed()
+        self.owed, self._notes = Owed(), Notes()
         self._heard: dict[str, int] = {}  # by peer, the newest version of letters that it was heard to speak
 
     def write(self, db: Session, receiver: str, run: str, kind: str, payload: Payload, now: float) -> int:
@@ -146,9 +146,16 @@ class Desk:
         """The letter is in the inbox: its ack goes out with the next ones, and is owed again when it comes again."""
         self.owed.note(header.sender, Acked(header.run, header.sequence, hashlib.sha256(data).digest()), now)
 
+    def put_note(self, receiver: str, kind: str, payload: Payload) -> None:
+        """A note goes with the next post, in the place of an older one of its kind."""
+        self._notes.put(receiver, kind, self.note(receiver, STANDING, kind, payload))
+
     def acks(self, now: float, busy: Collection[str] = ()) -> dict[str, list[bytes]]:
-        """The letters, by peer, that pay what is owed, but for the `busy`; never stored."""
-        return {peer: self._acks(peer, acked) for peer, acked in self.owed.take(now, busy).items()}
+        """The letters, by peer, that pay what is owed, and the notes; not for the `busy`, and never stored."""
+        found = self._notes.take(busy)
+        for peer, acked in self.owed.take(now, busy).items():
+            found.setdefault(peer, []).extend(self._acks(peer, acked))
+        return found
 
     def _acks(self, peer: str, acked: Sequence[Acked]) -> list[bytes]:
         if self._heard.get(peer, 1) >= SINCE["acks"]:

@@ -17,9 +17,14 @@
 | ack         | both        | Ack         | the letter with this run and sequence is in my inbox     |
 | acks        | both        | Acks        | these letters are in my inbox                            |
 | welcome     | hub → site  | Welcome     | I am up, and of this version                             |
+| entries     | site → hub  | Entries     | what I did, for the log                                  |
+| released    | hub → site  | Released    | the job that you were in has this answer                 |
+| checkpoint  | hub → site  | Shown       | so large is the log now: cosign it, and have receipts    |
+| cosigned    | site → hub  | Cosigned    | I do, or why I don't                                     |
 
-The last two came with version 2; who has not been heard to speak it gets single acks, and no welcome. Talk of chunks
-changed with it: no kind of Hansa 0.1 needed any.
+From `acks` on they came with version 2; who has not been heard to speak it gets single acks, and no welcome. Talk of
+chunks changed with it: no kind of Hansa 0.1 needed any. Checkpoints and what is said to them are neither kept nor
+acked: the hub asks again.
 """
 
 import re
@@ -35,6 +40,7 @@ Sentence = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,500}\Z")]
 SoftwareVersion = Annotated[str, Meta(pattern=r"^[0-9A-Za-z.+-]{1,40}\Z")]
 STANDING = "0" * 32  # the run of letters that belong to no job
 MOST_ACKS = 256
+MOST_ENTRIES = 64  # in one letter
 
 
 class Payload(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -124,6 +130,50 @@ class Welcome(Payload, frozen=True):
     apart: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,500}\Z")] = ""
 
 
+class Submitted(Payload, frozen=True):
+    """An entry's leaf data, and its payload if it commits to one (`audit.log.Payload`, encoded)."""
+
+    data: Annotated[bytes, Meta(max_length=65_535)]
+    payload: Annotated[bytes, Meta(max_length=2**20 + 64)] = b""
+
+
+class Entries(Payload, frozen=True):
+    """Of one member, in their order."""
+
+    entries: Annotated[tuple[Submitted, ...], Meta(min_length=1, max_length=MOST_ENTRIES)]
+
+
+class Released(Payload, frozen=True):
+    answer: Digest  # SHA-256 of its JSON
+
+
+class Place(Payload, frozen=True):
+    """Where an entry of the site's own is in the tree of the checkpoint beside it."""
+
+    index: Annotated[int, Meta(ge=0, le=2**53)]
+    path: Annotated[tuple[Digest, ...], Meta(max_length=63)]
+
+
+class Shown(Payload, frozen=True):
+    """`body` is that of `add-checkpoint` (C2SP tlog-witness); `places` those of the site's own entries from `first` on;
+    `final` the newest checkpoint that enough members cosigned."""
+
+    body: Annotated[bytes, Meta(max_length=2**14)]
+    first: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    places: Annotated[tuple[Place, ...], Meta(max_length=MOST_ENTRIES)] = ()
+    final: Annotated[bytes, Meta(max_length=2**22)] = b""
+
+
+class Cosigned(Payload, frozen=True):
+    """The answer of a witness about the checkpoint of this `size`; `receipted`: of how many of its own entries, counted
+    from the first, it has a receipt."""
+
+    size: Annotated[int, Meta(ge=0, le=2**53)]
+    status: Annotated[int, Meta(ge=200, le=599)]
+    body: Annotated[bytes, Meta(max_length=2**14)]
+    receipted: Annotated[int, Meta(ge=0, le=2**53)] = 0
+
+
 PAYLOADS: dict[str, type[Payload]] = {
     "hello": Hello,
     "sign-plan": SignPlan,
@@ -140,11 +190,17 @@ PAYLOADS: dict[str, type[Payload]] = {
     "ack": Ack,
     "acks": Acks,
     "welcome": Welcome,
+    "entries": Entries,
+    "released": Released,
+    "checkpoint": Shown,
+    "cosigned": Cosigned,
 }
 # The version of the letters that a kind came with, or in which it was last changed.
-SINCE = dict.fromkeys(PAYLOADS, 1) | {"acks": 2, "welcome": 2, "wanted": 2, "here": 2}
-TO_SITE = frozenset({"sign-plan", "ask-consent", "open", "round", "end", "wanted", "here", "ack", "acks", "welcome"})
-TO_HUB = frozenset({"hello", "plan-signed", "consent", "refusal", "reply", "wanted", "here", "ack", "acks"})
+_SECOND = ("acks", "welcome", "wanted", "here", "entries", "released", "checkpoint", "cosigned")
+SINCE = dict.fromkeys(PAYLOADS, 1) | dict.fromkeys(_SECOND, 2)
+_BOTH = {"wanted", "here", "ack", "acks"}
+TO_SITE = frozenset(_BOTH | {"sign-plan", "ask-consent", "open", "round", "end", "welcome", "released", "checkpoint"})
+TO_HUB = frozenset(_BOTH | {"hello", "plan-signed", "consent", "refusal", "reply", "entries", "cosigned"})
 BESIDE_BYTES = 2**18  # a vector up to this size travels in the letter
 
 

@@ -271,7 +271,7 @@ class _Verification:
             self.cosigned.quorum,
             self.cosigned.final,
             dict(self.acts),
-            len(self.jobs),
+            self.acts["proposal asked"],
             self.acts["released"],
             self.payloads.opened,
             self.payloads.erased,

@@ -1,0 +1,152 @@
+"""The log as the hub keeps it: entries, and the nodes of their tree, written in the transaction of the act itself.
+
+The index has no gaps: one writer at a time. What is here once is never changed; triggers see to that, and the
+checkpoints that members cosign (`checkpoints.py`) are what shows it.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import Session
+
+from hansa.audit import log
+from hansa.audit.former import GENESIS
+from hansa.audit.log import Entry, Payload
+from hansa.audit.tree import Head, Read, new_nodes, root_at
+from hansa.charter import Charter
+from hansa.crypto.merkle import leaf
+from hansa.errors import ProtocolViolation
+from hansa.hub.models import EntryRow, FormerLog, NodeRow, PayloadRow
+from hansa.mail.boxes import Desk
+from hansa.mail.letters import Submitted
+from hansa.messages import HUB, decode, encode
+
+_LOG = 0x68616E7361  # the advisory lock's number
+
+
+def record(
+    db: Session,
+    desk: Desk,
+    now: float,
+    act: str,
+    run: str = "",
+    details: Mapping[str, str] | None = None,
+    content: bytes | None = None,
+) -> None:
+    """Appends an act of the hub's own. Of `content` the entry holds the commitment only; it can be erased."""
+    lock(db)
+    payload = None if content is None else Payload(secrets.token_bytes(log.SALT_BYTES), content)
+    sequence, commitment = _next_of(db, HUB), payload.commitment if payload else b""
+    entry = Entry(desk.charter.origin, HUB, sequence, int(now * 1000), act, run, dict(details or {}), commitment)
+    append(db, [(log.sign(entry, desk.signing), entry)])
+    if payload is not None:
+        db.add(PayloadRow(commitment=commitment, payload=encode(payload), at=now))
+
+
+def open_log(db: Session, desk: Desk, now: float) -> None:
+    """The first entries: where the log comes from, and under which charter it stands."""
+    if size(db):
+        return
+    last = db.scalar(select(FormerLog).order_by(FormerLog.number.desc()).limit(1))
+    former = {} if last is None else {"former size": str(last.number + 1), "former head": last.digest.hex()}
+    record(db, desk, now, "log opened", details=former)
+
+
+def take_entries(db: Session, charter: Charter, site: str, entries: Iterable[Submitted], now: float) -> None:
+    """Appends what a member says it did. An entry that is here already is passed over; anything else that is not the
+    member's next is its fault, and none of the letter's entries is taken."""
+    lock(db)
+    due, found, payloads = _next_of(db, site), [], []
+    for submitted in entries:
+        entry = log.check(submitted.data, charter)
+        if entry.by != site:
+            raise ProtocolViolation(f"'{site}' submits an entry of '{entry.by}'")
+        if entry.sequence < due:
+            _check_same(db, entry, submitted.data)
+            continue
+        if entry.sequence > due:
+            raise ProtocolViolation(f"'{site}' leaves out its entry {due}")
+        found.append((submitted.data, entry))
+        payloads += _payload(entry, submitted.payload, now)
+        due += 1
+    if found:
+        append(db, found)
+        db.add_all(payloads)
+
+
+def _check_same(db: Session, entry: Entry, data: bytes) -> None:
+    kept = db.scalar(select(EntryRow.data).where(EntryRow.by == entry.by, EntryRow.sequence == entry.sequence))
+    if kept != data:
+        raise ProtocolViolation(f"'{entry.by}' wrote two entries {entry.sequence}: equivocation")
+
+
+def _payload(entry: Entry, data: bytes, now: float) -> list[PayloadRow]:
+    if not data:
+        return []
+    if decode(data, Payload).commitment != entry.payload:
+        raise ProtocolViolation("a payload is not the one that its entry commits to")
+    return [PayloadRow(commitment=entry.payload, payload=data, at=now)]
+
+
+def append(db: Session, entries: Sequence[tuple[bytes, Entry]]) -> None:
+    """(leaf data, entry) of each, with the nodes that they complete. The caller holds the log's lock."""
+    number, hashes = size(db), [leaf(data) for data, _ in entries]
+    rows = [
+        {
+            "number": place,
+            "data": data,
+            "by": entry.by,
+            "sequence": entry.sequence,
+            "act": entry.act,
+            "run": entry.run,
+            "at": entry.milliseconds / 1000,
+        }
+        for place, (data, entry) in enumerate(entries, number)
+    ]
+    nodes = new_nodes(number, hashes, reader(db))
+    db.execute(insert(EntryRow), rows)
+    db.execute(insert(NodeRow), [{"level": level, "place": place, "digest": made} for level, place, made in nodes])
+
+
+def read_entry(db: Session, number: int) -> Entry:
+    return log.read(db.get_one(EntryRow, number).data)
+
+
+def reader(db: Session) -> Read:
+    return partial(_node, db)
+
+
+def _node(db: Session, level: int, place: int) -> bytes:
+    found = db.scalar(select(NodeRow.digest).where(NodeRow.level == level, NodeRow.place == place))
+    if found is None:
+        raise LookupError(f"the log has no node {place} of level {level}")
+    return found
+
+
+def size(db: Session) -> int:
+    last = db.scalar(select(func.max(EntryRow.number)))
+    return 0 if last is None else last + 1
+
+
+def head(db: Session) -> Head:
+    """Of the tree as it stands."""
+    there = size(db)
+    return Head(there, root_at(there, reader(db)))
+
+
+def former_head(db: Session) -> tuple[int, bytes]:
+    last = db.scalar(select(FormerLog).order_by(FormerLog.number.desc()).limit(1))
+    return (0, GENESIS) if last is None else (last.number + 1, last.digest)
+
+
+def _next_of(db: Session, author: str) -> int:
+    last = db.scalar(select(func.max(EntryRow.sequence)).where(EntryRow.by == author))
+    return 0 if last is None else last + 1
+
+
+def lock(db: Session) -> None:
+    """One writer at a time; SQLite has no other."""
+    if db.get_bind().dialect.name == "postgresql":
+        db.execute(select(func.pg_advisory_xact_lock(_LOG)))
