@@ -54,6 +54,35 @@ def check(home: Home = None) -> None:
 
 
 @app.command()
+def export(
+    out: Annotated[Path, typer.Argument(metavar="EXPORT", help="The folder to write; new or empty.")],
+    home: Home = None,
+    evidence: Annotated[bool, typer.Option(help="With the evidence of every job that was released.")] = True,
+) -> None:
+    """Write the log as a folder that anybody can verify, offline."""
+    from hansa.hub import exports
+
+    hub = open_hub(home)
+    size, final = exports.export(hub, out, evidence)
+    cosigned = "cosigned by a quorum of the members" if final else "NOT FINAL: too few members have cosigned it"
+    typer.echo(f"{out}: {size} entries, {cosigned}")
+    typer.echo(f"to check it, anywhere: hansa audit verify {out} --charter YOUR-OWN-CHARTER")
+
+
+@app.command()
+def receipt(
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="Of the entry, as `hansa audit show` has it.", min=0)],
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")],
+    home: Home = None,
+) -> None:
+    """Write the proof that an entry is in the log, as a C2SP tlog-proof: entry, path and cosigned checkpoint."""
+    from hansa.hub import exports
+
+    out.write_bytes(exports.receipt(open_hub(home), number))
+    typer.echo(f"{out}: {out.stat().st_size} bytes; the export's file 'policy' says whose signatures it needs")
+
+
+@app.command()
 def evidence(
     run: Annotated[str, typer.Argument(metavar="RUN")],
     out: Annotated[Path, typer.Option("--out", help="The file to write.")],

@@ -9,8 +9,9 @@ A checkpoint is final when a quorum of the charter's members has cosigned it.
 """
 
 import logging
+from collections.abc import Sequence
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, Select, func, select
 from sqlalchemy.orm import Session
 
 from hansa.audit import roster
@@ -156,9 +157,18 @@ def who_cosigned(db: Session, charter: Charter, size: int) -> list[str]:
 
 def newest_final(db: Session, charter: Charter) -> int | None:
     """The size of the newest checkpoint that a quorum cosigned."""
+    return db.scalar(_finals(charter).order_by(CosignatureRow.size.desc()).limit(1))
+
+
+def finals(db: Session, charter: Charter) -> Sequence[int]:
+    """The sizes of all that a quorum cosigned, smallest first."""
+    return db.scalars(_finals(charter).order_by(CosignatureRow.size)).all()
+
+
+def _finals(charter: Charter) -> Select[int]:
     sites = CosignatureRow.site.in_([member.id for member in charter.members])
     query = select(CosignatureRow.size).where(sites).group_by(CosignatureRow.size)
-    return db.scalar(query.having(func.count() >= charter.quorum).order_by(CosignatureRow.size.desc()).limit(1))
+    return query.having(func.count() >= charter.quorum)
 
 
 def note_of(db: Session, size: int) -> Note:
