@@ -81,6 +81,17 @@ def test_members_and_keys_may_change() -> None:
     assert (verdict.charter, verdict.own_charter) == (3, True)
 
 
+def test_a_policy_may_be_newer_than_the_head_that_is_final() -> None:
+    log = good()
+    before = len(log.leaves)
+    found = files(log)
+    exports.amend(log, "abcd", {"d": cards.member_keys(9)})
+    newer = {"policy": exports.policy(log.charter), "charters/2": log.signed[2]}
+    verdict = verify(source(found | newer))
+    assert (verdict.size, verdict.charter) == (before, 1)
+    assert [finding.sentence for finding in verdict.findings] == ["this version is not adopted in the log yet"]
+
+
 def test_who_changed_keys_may_deliver_what_it_signed_before_late() -> None:
     log = good()
     old = log.keys["b"].consent

@@ -96,6 +96,10 @@ def _print(verdict: "Verdict") -> None:
     who = ", ".join(f"{site} ({_when(seconds)})" for site, seconds in sorted(verdict.cosigned.items())) or "nobody"
     typer.echo(f"cosigned by {who}: {len(verdict.cosigned)} of {verdict.quorum}, {final}")
     typer.echo(f"{verdict.jobs} jobs, {verdict.releases} releases, {len(verdict.replayed)} recomputed from evidence")
+    if verdict.releases > len(verdict.replayed):
+        typer.echo(
+            f"{verdict.releases - len(verdict.replayed)} releases are not recomputed: there is no evidence of them"
+        )
     typer.echo(f"payloads: {verdict.payloads_opened} open, {verdict.payloads_erased} erased")
     typer.echo("acts: " + ", ".join(f"{act} {count}" for act, count in sorted(verdict.acts.items())))
     for severity, count in verdict.counts.items():
