@@ -173,7 +173,7 @@ def test_what_a_member_would_have_delivered_before_its_younger_entries_is_an_omi
     play(log)
     for place in reversed([at for at, leaf in enumerate(log.leaves) if exports.read(leaf)[1] == "c" and at > 4]):
         del log.leaves[place]
-    log.put("c", "table added", "", None, {"table": "t"}, at=log.now + 7_200_000, sequence=1)
+    log.put("c", "table added", "", None, {"table": "t"}, at=log.now + 2 * 86_400_000, sequence=1)
     assert "although younger entries of 'c' are in the log" in sentences(verify(source(files(log))), "failed")[0]
 
 
@@ -182,6 +182,12 @@ def test_missing_tiles_are_missing_and_a_missing_policy_too() -> None:
     verdict = verify(source(found))
     assert verdict.outcome == "open"
     assert verdict.counts == {"failed": 0, "missing": 2, "note": 0}
+
+
+def test_an_empty_log_does_not_hold() -> None:
+    log = new_log()
+    log.leaves.clear()
+    assert "begins with" in sentences(verify(source(files(log))), "failed")[0]
 
 
 @pytest.mark.parametrize("gone", ["checkpoint", "charters/1"])

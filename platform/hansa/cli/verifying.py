@@ -130,8 +130,7 @@ def compare(
     """Tell whether two members hold one log. Exit code 0: they do; 2: the hub told them two stories."""
     from hansa.verify.compare import compare as compared
 
-    own = needed(charter)
-    found = compared(_copy(one), _copy(other), () if own is None else (own,))
+    found = compared(_copy(one), _copy(other), needed(charter))
     typer.echo(found.sentence)
     if found.fork is not None:
         if out is not None:

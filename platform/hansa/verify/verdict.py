@@ -196,8 +196,8 @@ class _Verification:
 
     def check_entries(self, check: Check) -> None:
         self.sequences, self.payloads = Sequences(self.findings), Payloads(self.source, self.findings)
-        if self.data and not self.in_force.adopted:
-            self.findings.failed("entry 1", "no charter is adopted in this log")
+        if self.head.size < 2 or (self.data and not self.in_force.adopted):
+            self.findings.failed("entry 1", "a log begins with its opening and a charter, and this one adopts none")
         rotations, sent = Rotations(self.findings), list[list[Due]]()
         for holding in check(self._batches(sent)):
             rotations.take(sent.pop(0), holding)
