@@ -12,6 +12,7 @@ import redis
 
 from hansa.hub import kits
 from hansa.hub.settings import read_settings as read_hub
+from hansa.key_file import Way
 from hansa.mail.founding import fingerprint, read_request
 from hansa.mail.post import raw_client
 from hansa.mail.tls import Address
@@ -19,17 +20,19 @@ from hansa_site import joining
 from tests.end_to_end.consortium import until
 from tests.servers import debian_redis
 
+WAY = Way(passphrase_file="passphrase")
+
 
 class Founded:
     """Homes under `root`; the mailboxes' servers listen on the loopback address, from `port` on."""
 
     def __init__(self, root: Path, sites: Sequence[str], port: int) -> None:
         self.root, self.hub, self.sites = root, root / "hub", tuple(sites)
-        kits.found(self.hub, "127.0.0.1", kits.Place("127.0.0.1", port, bind="127.0.0.1"), "", time.time())
+        kits.found(self.hub, "127.0.0.1", kits.Place("127.0.0.1", port, bind="127.0.0.1"), "", time.time(), WAY)
         self.fingerprint = fingerprint(kits.card(self.hub))
         self.requests, self.kits = {}, {}
         for number, site in enumerate(sites, 1):
-            _, request = joining.init(self.home(site), site)
+            _, request = joining.init(self.home(site), site, way=WAY)
             self.requests[site] = read_request(request)
             place = kits.Place("127.0.0.1", port + number, bind="127.0.0.1")
             self.kits[site] = kits.make_kit(self.hub, self.requests[site], place, time.time())

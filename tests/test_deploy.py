@@ -50,7 +50,7 @@ def test_every_prompt_on_the_page_is_understood() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", re.findall(r"`hansa ((?:hub|site|job|audit)[a-z -]*)", (DEPLOY / "README.md").read_text())
+    "name", re.findall(r"`hansa ((?:hub|site|job|audit|charter)[a-z -]*)", (DEPLOY / "README.md").read_text())
 )
 def test_a_command_that_the_runbook_names_in_a_sentence_exists(name: str) -> None:
     command: Any = typer.main.get_command(app)

@@ -26,8 +26,9 @@ from hansa.messages import encode
 from hansa_site import joining
 from hansa_site.app import run_site
 from hansa_site.settings import TableSource, read_settings
+from tests.cards import ORIGIN
 from tests.end_to_end.consortium import until
-from tests.founded import Founded, answers, free_ports
+from tests.founded import WAY, Founded, answers, free_ports
 from tests.servers import SERVERS, debian_redis
 
 SITES = ("north", "south", "west")
@@ -108,7 +109,7 @@ def test_a_kit_of_a_hub_with_another_fingerprint_is_refused_before_it_is_opened(
     founded: Founded, tmp_path: Path
 ) -> None:
     """Somebody between hub and site makes a kit of their own for the site's public request."""
-    kits.found(tmp_path / "hub", "127.0.0.1", kits.Place("127.0.0.1", 6400), "", time.time())
+    kits.found(tmp_path / "hub", "127.0.0.1", kits.Place("127.0.0.1", 6400), "", time.time(), WAY)
     forged = kits.make_kit(tmp_path / "hub", founded.requests["north"], kits.Place("127.0.0.1", 6401), time.time())
     with pytest.raises(Refused, match="do not use it"):
         joining.join(founded.home("north"), forged, founded.fingerprint)
@@ -202,7 +203,7 @@ def test_renewed_certificates_of_hub_and_servers_are_taken_by_sites_that_did_not
 
 
 def drafted(founded: Founded, *sites: str) -> bytes:
-    return drafts.draft(founded.hub, "hearts", [founded.requests[site] for site in sites], {"round_seconds": 7})
+    return drafts.draft(founded.hub, "hearts", [founded.requests[site] for site in sites], {"round_seconds": 7}, ORIGIN)
 
 
 def signed(founded: Founded, draft: bytes) -> list[bytes]:
@@ -212,7 +213,7 @@ def signed(founded: Founded, draft: bytes) -> list[bytes]:
 def test_a_charter_is_complete_with_everybodys_signature_on_the_same_draft(founded: Founded, tmp_path: Path) -> None:
     draft = drafted(founded, *SITES)
     signatures = signed(founded, draft)
-    other = drafts.draft(founded.hub, "others", [founded.requests[site] for site in SITES], {})
+    other = drafts.draft(founded.hub, "others", [founded.requests[site] for site in SITES], {}, ORIGIN)
     with pytest.raises(Refused, match="not signed by west yet"):
         drafts.finish(founded.hub, draft, signatures[:2])
     with pytest.raises(Refused, match="'north' signed another draft"):
@@ -247,22 +248,22 @@ def test_a_site_does_not_sign_a_draft_that_gives_others_for_itself_or_its_hub(
     founded: Founded, change: Callable[[Charter], Charter]
 ) -> None:
     draft = read_draft(drafted(founded, *SITES))
-    with pytest.raises(Refused):
+    with pytest.raises(OURS):
         joining.read(founded.home("north"), encode(change(draft)))
 
 
 def test_a_member_without_a_mailbox_is_in_no_draft(founded: Founded, tmp_path: Path) -> None:
-    _, request = joining.init(tmp_path / "east", "east")
+    _, request = joining.init(tmp_path / "east", "east", way=WAY)
     requests = [*(founded.requests[site] for site in SITES), read_request(request)]
     with pytest.raises(Refused, match="east has no mailbox"):
-        drafts.draft(founded.hub, "hearts", requests, {})
+        drafts.draft(founded.hub, "hearts", requests, {}, ORIGIN)
 
 
 def test_who_starts_before_the_charter_is_complete_reads_what_is_missing(tmp_path: Path) -> None:
     founded = Founded(tmp_path, ("north",), free_ports(2))
-    with pytest.raises(Refused, match="no charter yet: `hansa site accept`"):
+    with pytest.raises(Refused, match="no charter yet: `hansa charter accept`"):
         run_site(founded.home("north"))
-    with pytest.raises(Refused, match="no charter yet: `hansa hub charter`"):
+    with pytest.raises(Refused, match="no charter yet: `hansa charter draft`"):
         run_hub(founded.hub)
 
 

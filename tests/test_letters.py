@@ -181,8 +181,11 @@ def test_a_letter_of_a_kind_that_is_not_due_here_is_not_believed(hub: Engine) ->
 
 def test_a_letter_of_another_charter_or_of_a_stranger_is_not_believed(site: Engine) -> None:
     newer = Desk("a", replace(CHARTER, version=2), KEYS["a"], FOLDER)
-    with pytest.raises(ProtocolViolation, match="another charter"):
+    with pytest.raises(ProtocolViolation, match="charter's version 2"):
         HUB.read(wrote(site, newer, "hub", "x")[0], TO_HUB)
+    much_newer = Desk("a", replace(CHARTER, version=3), KEYS["a"], FOLDER)
+    with pytest.raises(ProtocolViolation, match="does not hold here"):
+        HUB.read(wrote(site, much_newer, "hub", "x", run="e" * 32)[0], TO_HUB)
     stranger = Desk("z", CHARTER, KEYS["a"], FOLDER)
     with pytest.raises(ProtocolViolation, match="not a member"):
         HUB.read(wrote(site, stranger, "hub", "x", run=OTHER)[0], TO_HUB)

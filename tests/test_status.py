@@ -35,6 +35,7 @@ from hansa.messages import HUB, encode
 from hansa_site import doctor, joining
 from hansa_site.journal import HubSeen
 from hansa_site.settings import TableSource, read_settings
+from tests.cards import ORIGIN
 from tests.end_to_end.consortium import until
 from tests.founded import Founded, free_ports
 from tests.servers import PASSWORDS, debian_redis, serve
@@ -47,7 +48,7 @@ SITES = ("north", "south", "west")
 def consortium(root: Path) -> Founded:
     """With its charter, one table, databases, and a hub that has been heard: as after a first day."""
     made = Founded(root, SITES, free_ports(4))
-    draft = drafts.draft(made.hub, "hearts", [made.requests[site] for site in SITES], {})
+    draft = drafts.draft(made.hub, "hearts", [made.requests[site] for site in SITES], {}, ORIGIN)
     signatures = [joining.sign(made.home(site), joining.read(made.home(site), draft)) for site in SITES]
     _, charter = drafts.finish(made.hub, draft, signatures)
     for site in SITES:
@@ -441,7 +442,7 @@ def test_a_home_is_private_and_whole(running: Founded) -> None:
     write_private(north / "keys", (running.home("south") / "keys").read_bytes())
     assert "names other keys for 'north'" in only(of_site(running), "home").says
     (north / "keys").unlink()
-    assert "holds no keys" in only(of_site(running), "home").says
+    assert "holds no keys" in only(of_site(running), "keys").says
     (running.hub / "charter").unlink()
     assert "holds no charter yet" in only(of_hub(running), "home").says
     (north / "site.toml").unlink()

@@ -17,6 +17,7 @@ from hansa.hub.log import record
 from hansa.hub.models import Job, Login, Member, Participant
 from hansa.hub.records import tell
 from hansa.jobs.base import Column, Schema
+from hansa.key_file import Way
 from hansa.mail import boxes
 from hansa.messages import encode
 from hansa.plan import Question
@@ -36,7 +37,7 @@ def charter() -> tuple[Charter, bytes]:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    settings.make_keys(tmp_path, cards.seeds(255, HUB_BYTES))
+    settings.make_keys(tmp_path, cards.seeds(255, HUB_BYTES), Way(passphrase_file="passphrase"))
     (tmp_path / "charter").write_bytes(charter()[1])
     (tmp_path / "hub.toml").write_text(f'database = "sqlite:///{tmp_path}/hub.db"\nprivate = ""\n[mailboxes]\n')
     hub = Hub(tmp_path)

@@ -28,6 +28,7 @@ from hansa.hub.coordinator import Coordinator
 from hansa.hub.gateway import Door
 from hansa.hub.models import Job, Participant
 from hansa.jobs.base import Column, Schema
+from hansa.key_file import Way
 from hansa.mail import boxes
 from hansa.mail.acks import Owed
 from hansa.mail.blobs import Chunks, Folder
@@ -231,7 +232,7 @@ class World:
         """The hub's home as a page or a command opens it. Times there are the machine's own."""
         home = self._folder / "home"
         home.mkdir()
-        hub_settings.make_keys(home, self._hub_seeds)
+        hub_settings.make_keys(home, self._hub_seeds, Way(passphrase_file="passphrase"))
         (home / "charter").write_bytes(self.signed)
         url = self._urls.get(HUB, f"sqlite:///{self._folder}/{HUB}.sqlite")
         (home / "hub.toml").write_text(f'database = "{url}"\nprivate = ""\n[mailboxes]\n', encoding="utf-8")

@@ -195,6 +195,11 @@ def draft(
     """The first charter, or the one after `previous`; refuses names and keys that stand twice, and consortia too small
     for any secret."""
     ordered = tuple(sorted(members, key=lambda member: member.id))
+    without = [member.id for member in ordered if not member.lasting] + [HUB] * (not hub.log)
+    if without:
+        raise Refused(
+            f"the keys of {', '.join(without)} are of Hansa 0.1: `new-keys` there draws those that are due now"
+        )
     version, before = (1, FIRST) if previous is None else (previous.version + 1, previous.digest)
     charter = Charter(2, consortium, version, before, origin, hub, ordered, rules)
     check(charter)
@@ -252,6 +257,9 @@ def read(data: bytes) -> Charter:
 
 
 def sign(charter: Charter, site: SiteId, keys: MemberKeys) -> Signatory:
+    """Keys of Hansa 0.1 sign what follows their own charter, which asks for no lasting signature."""
+    if keys.lasting is None and charter.version > 1:
+        return Signatory(site, keys.consent.sign(_PURPOSE, charter.encoded), bytes(LASTING_SIGNATURE_BYTES))
     if keys.lasting is None:
         raise Refused(f"the keys of '{site}' are of Hansa 0.1: `hansa site new-keys` draws those that are missing")
     content = charter.encoded
@@ -269,7 +277,10 @@ def load(data: bytes, previous: Charter | None = None) -> Charter:
     own, and with `previous` that it follows from it and the threshold of that one's."""
     first = _first_signed(data)
     if first is not None:
-        return _load_first(first)
+        charter = _load_first(first)
+        if previous is not None:
+            _check_follows(charter, previous)
+        return charter
     signed = decode(data, SignedCharter)
     charter = read(signed.charter)
     order = [(one.site, one.signature) for one in signed.signatories]
@@ -288,6 +299,24 @@ def load(data: bytes, previous: Charter | None = None) -> Charter:
                 f"{threshold(previous)} must"
             )
     return charter
+
+
+def load_chain(versions: Iterable[bytes]) -> list[Charter]:
+    """Signed charters from the first version on, each held to the one before it: what an auditor is given."""
+    found: list[Charter] = []
+    for data in versions:
+        found.append(load(data, found[-1] if found else None))
+        if found[0].version != 1:
+            raise ProtocolViolation("the charters do not begin with the first version")
+    if not found:
+        raise ProtocolViolation("there is no charter")
+    return found
+
+
+def unsigned(data: bytes) -> Charter:
+    """What stands in a signed charter. Nobody's signature is looked at: `load` does."""
+    first = _first_signed(data)
+    return read((decode(data, SignedCharter) if first is None else first).charter)
 
 
 def _check_follows(charter: Charter, previous: Charter) -> None:

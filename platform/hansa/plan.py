@@ -48,11 +48,14 @@ def _json(data: bytes) -> dict[str, object]:
         raise ProtocolViolation("the parameters of a plan are not JSON") from error
 
 
-def load(data: bytes, charter: Charter) -> Plan:
-    """A plan that this charter allows; anything else is the sender's fault."""
+def load(data: bytes, charter: Charter, former: Sequence[Charter] = ()) -> Plan:
+    """A plan that this charter allows, or the one of `former` that it names; anything else is the sender's fault."""
     plan = decode(data, Plan)
+    charter = next((one for one in former if one.digest == plan.charter), charter)
     if plan.charter != charter.digest:
         raise ProtocolViolation("the plan is of another charter")
+    if charter.rules.kinds and plan.kind not in charter.rules.kinds:
+        raise ProtocolViolation(f"the charter's rules allow no '{plan.kind}'")
     names = {member.id for member in charter.members}
     if plan.proposer not in names or not set(plan.sites) <= names:
         raise ProtocolViolation("the plan names a site that is not on the charter")
@@ -150,6 +153,8 @@ def make(question: Question, charter: Charter, run: RunId, proposer: SiteId, sch
     members = [member.id for member in charter.members]
     if proposer not in members:
         raise Refused(f"'{proposer}' is not a member of the consortium")
+    if charter.rules.kinds and question.kind not in charter.rules.kinds:
+        raise Refused(f"the charter's rules allow no '{question.kind}': {', '.join(charter.rules.kinds)}")
     found = resolve(question, members, schemas, charter.rules.minimum_sites)
     raw = msgspec.to_builtins(found.job)
     parameters = msgspec.json.encode({name: raw[name] for name in raw if name != "kind"}, order="deterministic")

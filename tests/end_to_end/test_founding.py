@@ -23,7 +23,7 @@ pytestmark = pytest.mark.processes
 
 DEMO = Path(hansa.__file__).parent / "demo"
 ROWS = {"north": "cleveland.csv", "south": "hungarian.csv", "west": "switzerland.csv"}
-FINGERPRINT = re.compile(r"(?:\d{5} ){11}\d{5}")
+FINGERPRINT = re.compile(r"^  ((?:[a-z]+ ){11}[a-z]+)$", re.MULTILINE)
 PASSWORD = "a password of more than twelve letters"
 
 
@@ -54,7 +54,7 @@ class Founding:
         if words[2] == "init":
             found = FINGERPRINT.search(said)
             assert found is not None, said
-            self._fingerprints[name] = found[0]
+            self._fingerprints[name] = found[1]
         if words[2] == "sign":
             assert all(fingerprint in said for fingerprint in self._fingerprints.values()), said
 

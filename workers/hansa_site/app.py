@@ -15,7 +15,6 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from hansa.mail.blobs import AtSite, Folder
-from hansa.mail.boxes import Desk
 from hansa.mail.carriage import Carriage
 from hansa.mail.database import migrate, open_engines
 from hansa.mail.post import LETTER_TASK, ToHub, letter_of, run_worker, worker_app
@@ -25,7 +24,7 @@ from hansa.mail.workers import CLAIM_SECONDS, Worker
 from hansa.messages import HUB
 from hansa_site.settings import read_settings
 from hansa_site.site import Site
-from hansa_site.vault import read_charter, read_keys
+from hansa_site.vault import open_desk
 
 log = logging.getLogger("hansa.site")
 IDLE_SECONDS = 0.5
@@ -38,8 +37,7 @@ def run_site(home: Path) -> None:
     """Runs until SIGTERM or SIGINT. `home` holds site.toml, the charter and the keys."""
     settings = read_settings(home)
     address = settings.address(home)
-    charter = read_charter(home, settings.name)
-    desk = Desk(settings.name, charter, read_keys(home), Folder(home / "chunks"))
+    desk = open_desk(home, settings.name, Folder(home / "chunks"))
     engines = open_engines(settings.database)
     migrate(engines.writing, "site")
     way = ToHub(address, settings.name)

@@ -66,20 +66,17 @@ def look(at: Path, now: float) -> list[Finding]:
 
 
 def _home(at: Path, settings: Settings) -> list[Finding]:
-    found = home.private(at, ("keys", "site.toml", "tls/site.key"))
-    try:
-        vault.read_keys(at)
-    except (Refused, OSError) as error:
-        says = str(error) if isinstance(error, Refused) else f"the keys in {at} can't be read ({error.strerror})"
-        mend = "put `keys` back from the site's backup; without one, the site is a new member"
-        return [*found, Finding("wrong", "home", says, mend)]
+    mend = "put `keys` back from the site's backup; without one, the site is a new member"
+    found = [*home.private(at, ("keys", "site.toml", "tls/site.key")), *home.keys(at, "site", mend)]
+    if any(finding.mark == "wrong" and finding.about == "keys" for finding in found):
+        return found
     try:
         charter = vault.read_charter(at, settings.name)
         if (at / joining.HUB_CARD).exists():
             joining.check_charter(at, charter)
     except (Refused, ProtocolViolation, OSError) as error:
         says = f"a file in {at} can't be read ({error.strerror})" if isinstance(error, OSError) else str(error)
-        mend = "`hansa site accept` keeps the charter that everybody signed; keys, cards and charter are of one backup"
+        mend = "`hansa charter accept` keeps the charter; keys, cards and charter are of one backup"
         return [*found, Finding("wrong", "home", says, mend)]
     says = f"keys and charter are there: '{settings.name}' of '{charter.consortium}'"
     return [*found, Finding("ok", "home", says)]

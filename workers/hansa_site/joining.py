@@ -4,17 +4,21 @@ Its signing, sealing and TLS keys are drawn here and never leave; what leaves is
 fingerprint its operator read aloud; its card is kept beside the keys, and no charter with another hub is signed.
 """
 
+import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 from msgspec.structs import asdict, replace
 
-from hansa import charter as charters
+from hansa import key_file
 from hansa.charter import Charter, HubParty, Member
+from hansa.crypto.bundles import MEMBER_BYTES, MemberKeys
 from hansa.errors import Refused
 from hansa.files import write_private, write_toml
 from hansa.jobs.base import Schema
-from hansa.mail import certificates
+from hansa.key_file import ASKED, Way
+from hansa.mail import certificates, charter_files, renewal
 from hansa.mail.founding import make_request, open_kit, read_draft, sign_draft
 from hansa.mail.tls import Tls
 from hansa.messages import decode, encode, is_site_id
@@ -23,15 +27,15 @@ from hansa_site.settings import Settings, TableSource, convert, read_settings
 from hansa_site.tables import schema
 
 TLS = Tls("tls/authority.pem", "tls/site.pem", "tls/site.key")
-HUB_CARD, CARD, CHARTER = "hub.card", "site.card", "charter"
+HUB_CARD, CARD = "hub.card", "site.card"
 
 
-def init(home: Path, name: str, institution: str = "") -> tuple[Member, bytes]:
+def init(home: Path, name: str, institution: str = "", way: Way = ASKED) -> tuple[Member, bytes]:
     """Draws every key of a new site; gives its card and the request for the hub. Refuses a home that has keys."""
     if not is_site_id(name):
         raise Refused(f"'{name}' is no site name: small letters, digits and hyphens, at most 32, not 'hub'")
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    vault.make_keys(home)
+    vault.make_keys(home, way)
     (home / "tls").mkdir(mode=0o700, exist_ok=True)
     write_private(home / TLS.key, certificates.draw_key())
     card = vault.card(home, name, institution or name)
@@ -51,7 +55,7 @@ def own_card(home: Path) -> Member:
         card = decode((home / CARD).read_bytes(), Member)
     except FileNotFoundError as error:
         raise Refused(f"{home} is not the home of a site: `hansa site init` makes one") from error
-    if card != vault.card(home, card.id, card.name):
+    if card.signing not in vault.held(home):
         raise Refused(f"the keys in {home} are not those that '{card.id}' was founded with")
     return card
 
@@ -92,36 +96,73 @@ def add_table(home: Path, source: TableSource) -> Schema:
     return seen
 
 
+def name_of(home: Path) -> str:
+    """The site's name; a home on one machine with its hub has settings and no card."""
+    return own_card(home).id if (home / CARD).exists() else read_settings(home).name
+
+
 def check_charter(home: Path, charter: Charter) -> None:
-    """Refuses a charter, drafted or signed, that gives this site or its hub other keys."""
-    card = own_card(home)
-    if charter.member(card.id) != card:
-        raise Refused(f"the charter names other keys for '{card.id}' than this site holds")
-    if charter.hub != hub_card(home):
-        raise Refused("the charter names another hub than the one this site has joined")
+    """Refuses a charter, drafted or signed, that gives this site or its hub other keys. The hub's may change in a later
+    version, which the members sign."""
+    name = name_of(home)
+    if charter.member(name).signing not in vault.held(home):
+        raise Refused(f"the charter names other keys for '{name}' than this site holds")
+    first = charter_files.current(home) is None or charter.version == 1
+    if first and (home / CARD).exists() and (charter.hub != hub_card(home) or charter.member(name) != own_card(home)):
+        raise Refused("the charter names another hub than the one this site has joined, or other keys for this site")
 
 
 def read(home: Path, draft: bytes) -> Charter:
-    charter = read_draft(draft)
+    """A draft that this site may sign: the first, or the one that follows from the version it holds."""
+    charter, held = read_draft(draft), charter_files.current(home)
     check_charter(home, charter)
+    if held is not None and (charter.version, charter.previous) != (held.version + 1, held.digest):
+        raise Refused(f"the draft is of another charter: it does not follow from version {held.version}")
     return charter
 
 
 def sign(home: Path, charter: Charter) -> bytes:
-    """This member's word on a draft that a person has read."""
-    return sign_draft(charter, own_card(home).id, vault.read_keys(home))
+    """This member's word on a draft that a person has read: by its keys that hold, and by the draft's if they are
+    new."""
+    name, held = name_of(home), charter_files.current(home)
+    due = {one.member(name).signing for one in (held, charter) if one is not None and name in _names(one)}
+    keys = [one for one in vault.read_all(home) if one.signing.public in due]
+    vault.check_own(charter, name, _of(keys, charter.member(name).signing), home)
+    return sign_draft(charter, name, keys)
 
 
 def accept(home: Path, signed: bytes) -> Charter:
-    """Keeps the charter that everybody signed; refuses another one than the site lives under."""
-    charter, path = charters.load(signed), home / CHARTER
+    """The site lives under this version from its next start on; keys that no version names any more are erased."""
+    charter, name = charter_files.check_next(home, signed), name_of(home)
+    if name not in _names(charter):
+        raise Refused(f"'{name}' is no member any more by version {charter.version} of the charter: this site can stop")
     check_charter(home, charter)
-    if path.exists() and charters.load(path.read_bytes()) != charter:
-        raise Refused(
-            f"{home} holds another charter: a later version of a charter is not part of this version of Hansa"
-        )
-    write_private(path, signed)
+    vault.check_own(charter, name, _of(vault.read_all(home), charter.member(name).signing), home)
+    charter_files.keep(home, signed, charter)
+    write_private(home / CARD, encode(charter.member(name)))
+    write_private(home / HUB_CARD, encode(charter.hub))
+    named = [one.member(name).signing for one in (*charter_files.former(home, charter), charter) if name in _names(one)]
+    key_file.forget(home, set(named[:-2]) - set(named[-2:]))
     return charter
+
+
+def new_keys(home: Path) -> bytes:
+    """Draws new keys beside those that hold; gives NAME.keys. Asked again, it gives the same ones."""
+    charter, name = charter_files.current(home), name_of(home)
+    if charter is None:
+        raise Refused(f"{home} holds no charter yet, so nobody knows its keys: a new home has new ones")
+    every = [one for one in (*charter_files.former(home, charter), charter) if name in _names(one)]
+    named = {one.member(name).signing for one in every}
+    seeds = key_file.beside(home, named, lambda: secrets.token_bytes(MEMBER_BYTES))
+    return renewal.of_member(charter, name, vault.read_keys(home), MemberKeys(seeds))
+
+
+def _names(charter: Charter) -> set[str]:
+    return {member.id for member in charter.members}
+
+
+def _of(held: Sequence[MemberKeys], signing: bytes) -> MemberKeys:
+    return next(keys for keys in held if keys.signing.public == signing)
 
 
 def _write(home: Path, settings: Settings) -> None:

@@ -1,33 +1,53 @@
-"""The site's keys: made here, kept here; and the charter. Files that only the site's user may read.
-
-The file is not wrapped under a passphrase yet: who can read the site user's files can read the keys.
-"""
+"""The site's keys: made here, kept here (`hansa/key_file.py`); and the charter. Files of the site's user alone."""
 
 import secrets
 from pathlib import Path
 
-from hansa.charter import Charter, Member, load, member_of
+from hansa import key_file
+from hansa.charter import Charter, Member, load, member_of, unsigned
 from hansa.crypto.bundles import MEMBER_BYTES, MemberKeys
-from hansa.errors import Refused
+from hansa.errors import ProtocolViolation, Refused
+from hansa.key_file import ASKED, Way
+from hansa.mail import charter_files
+from hansa.mail.blobs import Chunks
+from hansa.mail.boxes import Desk
 
 
-def make_keys(home: Path) -> None:
+def make_keys(home: Path, way: Way = ASKED) -> None:
     """Draws the site's keys. An existing key is never overwritten."""
-    path = home / "keys"
-    try:
-        path.touch(mode=0o600, exist_ok=False)
-    except FileExistsError as error:
-        raise Refused(f"{home} holds keys already") from error
-    path.write_bytes(secrets.token_bytes(MEMBER_BYTES))
+    key_file.make(home, secrets.token_bytes(MEMBER_BYTES), way)
 
 
 def read_keys(home: Path) -> MemberKeys:
+    """Those that the charter names, if there is one; else those that are used first."""
+    return read_all(home)[0]
+
+
+def read_all(home: Path) -> list[MemberKeys]:
+    """Every bundle that the site holds, the one that the charter names first."""
     try:
-        return MemberKeys((home / "keys").read_bytes())
+        found = [MemberKeys(seeds) for seeds in key_file.read(home)]
     except FileNotFoundError as error:
         raise Refused(f"{home} holds no keys") from error
     except ValueError as error:
         raise Refused(f"the keys in {home} are damaged") from error
+    named = _named(home)
+    return sorted(found, key=lambda keys: keys.signing.public not in named)
+
+
+def _named(home: Path) -> frozenset[bytes]:
+    try:
+        return frozenset(member.signing for member in unsigned((home / "charter").read_bytes()).members)
+    except (FileNotFoundError, ProtocolViolation):
+        return frozenset()
+
+
+def held(home: Path) -> tuple[bytes, ...]:
+    """The signing key of each bundle, as the key file's header names them: nothing is opened."""
+    try:
+        return key_file.look(home).signing
+    except FileNotFoundError as error:
+        raise Refused(f"{home} holds no keys") from error
 
 
 def card(home: Path, name: str, institution: str) -> Member:
@@ -36,13 +56,21 @@ def card(home: Path, name: str, institution: str) -> Member:
 
 
 def read_charter(home: Path, name: str) -> Charter:
-    """Refuses one that gives this site other keys than it holds."""
+    """Refuses one that names another signing key than this site's; the key file's header says that much."""
     try:
         agreed = load((home / "charter").read_bytes())
     except FileNotFoundError as error:
-        raise Refused(f"{home} holds no charter yet: `hansa site accept` keeps it, once every member signed") from error
-    check_own(agreed, name, read_keys(home), home)
+        raise Refused(f"{home} holds no charter yet: `hansa charter accept` keeps it, once it is signed") from error
+    if agreed.member(name).signing not in held(home):
+        raise Refused(f"the charter in {home} names other keys for '{name}' than this site holds")
     return agreed
+
+
+def open_desk(home: Path, name: str, folder: Chunks) -> Desk:
+    """What the site's process opens, once: its charter, and the keys that it names."""
+    charter, keys = read_charter(home, name), read_all(home)
+    check_own(charter, name, keys[0], home)
+    return Desk(name, charter, keys, folder, charter_files.former(home, charter))
 
 
 def check_own(charter: Charter, name: str, keys: MemberKeys, home: Path) -> None:

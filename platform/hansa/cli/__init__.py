@@ -2,7 +2,8 @@
 
     local.py       a whole consortium on this machine        hub.py, site.py   one side, as in production
     job.py         ask, watch, cancel                        audit.py          the log, and replay
-    founding.py    a hub's home, kits, the charter           joining.py        a site's home, joining, signing
+    founding.py    a hub's home, kits                        joining.py        a site's home, joining
+    charter.py     draft, sign, show, change the charter
     demo.py        four hospitals                            dashboard.py      the page
     consortium.py  CONSORTIUM.toml and the processes it means                  printing.py   answers as text
 
@@ -14,7 +15,7 @@ import sys
 
 import typer
 
-from hansa.cli import audit, demo, founding, hub, job, joining, local, site
+from hansa.cli import audit, charter, demo, founding, hub, job, joining, local, site
 from hansa.cli.page import dashboard
 from hansa.errors import NotEnoughSites, ProtocolViolation, Refused
 
@@ -30,19 +31,21 @@ app.add_typer(hub.app, name="hub")
 app.add_typer(site.app, name="site")
 app.add_typer(job.app, name="job")
 app.add_typer(audit.app, name="audit")
+app.add_typer(charter.app, name="charter")
 app.command()(demo.demo)
 hub.app.command("init")(founding.init)
 hub.app.command("fingerprint")(founding.show_fingerprint)
+hub.app.command("protect-keys")(founding.protect_keys)
 hub.app.command("broker-rules")(founding.broker_rules)
 hub.app.command("renew")(founding.renew)
-hub.app.add_typer(founding.charter, name="charter")
+hub.app.command("new-keys")(founding.new_keys)
 site.app.command("init")(joining.init)
 site.app.command("fingerprint")(joining.show_fingerprint)
+site.app.command("protect-keys")(joining.protect_keys)
 site.app.command("kit")(founding.kit)
 site.app.command("join")(joining.join)
 site.app.command("add-table")(joining.add_table)
-site.app.command("sign")(joining.sign)
-site.app.command("accept")(joining.accept)
+site.app.command("new-keys")(joining.new_keys)
 app.command()(dashboard)
 
 

@@ -24,15 +24,17 @@ from hansa import charter as charters
 from hansa import toml
 from hansa.charter import Charter
 from hansa.cli.processes import Child, Family
-from hansa.crypto.bundles import HUB_BYTES
+from hansa.crypto.bundles import HUB_BYTES, HubKeys, MemberKeys
 from hansa.errors import Refused
 from hansa.files import write_toml
 from hansa.hub import settings as hub_settings
+from hansa.key_file import Way
 from hansa.mail.tls import address
 from hansa_site import vault
 from hansa_site.settings import Policy, Settings, TableSource, convert
 
 READY_SECONDS = 60.0
+WAY = Way(passphrase_file="passphrase")  # noqa: S106  # a file of every home: nobody has to type five
 ROOM_BYTES = 64 * 2**20  # databases, logs and sockets of a small consortium
 
 
@@ -118,20 +120,25 @@ def found(consortium: Consortium, homes: Homes) -> None:
     if (homes.hub / "charter").exists():
         _check_founded(consortium, homes, hub_settings.read_charter(homes.hub))
         return
-    if not (homes.hub / "keys").exists():
-        hub_settings.make_keys(homes.hub, secrets.token_bytes(HUB_BYTES))
-    for home in sites.values():
-        if not (home / "keys").exists():
-            vault.make_keys(home)
-    keys = {name: vault.read_keys(home) for name, home in sites.items()}
+    hub_keys, keys = _keys_of_hub(homes.hub), {name: _keys_of_site(home) for name, home in sites.items()}
     members = [charters.member_of(name, name, held) for name, held in keys.items()]
     rules, origin = charters.rules_from(consortium.rules), charters.new_origin(consortium.name, secrets.token_bytes(8))
-    drafted = charters.draft(
-        consortium.name, charters.hub_of(hub_settings.read_keys(homes.hub)), members, rules, origin
-    )
+    drafted = charters.draft(consortium.name, charters.hub_of(hub_keys), members, rules, origin)
     signed = charters.sealed(drafted, [charters.sign(drafted, name, held) for name, held in keys.items()])
     for folder in (homes.hub, *sites.values()):
         (folder / "charter").write_bytes(signed)
+
+
+def _keys_of_hub(home: Path) -> HubKeys:
+    if not (home / "keys").exists():
+        hub_settings.make_keys(home, secrets.token_bytes(HUB_BYTES), WAY)
+    return hub_settings.read_keys(home)
+
+
+def _keys_of_site(home: Path) -> MemberKeys:
+    if not (home / "keys").exists():
+        vault.make_keys(home, WAY)
+    return vault.read_keys(home)
 
 
 def _check_founded(consortium: Consortium, homes: Homes, charter: Charter) -> None:

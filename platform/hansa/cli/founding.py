@@ -1,21 +1,28 @@
-"""Founding a consortium over several machines, the hub's part: init, kits, broker-rules, the charter.
+"""Founding a consortium over several machines, the hub's part: init, kits, broker-rules, new keys.
 
-deploy/README.md has the order of the commands; `joining.py` is the sites' part.
+deploy/README.md has the order of the commands; `joining.py` is the sites' part, `charter.py` the charter's.
 """
 
 import re
-import secrets
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hansa.errors import Refused
 
+if TYPE_CHECKING:
+    from hansa.key_file import Way
+
 Home = Annotated[Path, typer.Option("--home", envvar="HANSA_HOME", help="The hub's home folder.")]
 Bind = Annotated[str, typer.Option(help="The addresses that the server listens on.")]
-charter = typer.Typer(help="Draft the consortium's charter, and collect its members' signatures.", no_args_is_help=True)
+Digits = Annotated[bool, typer.Option("--digits", help="In place of words.")]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option(help="Where the keys' passphrase lies; drawn if nothing is there. Default: asked for."),
+]
+Store = Annotated[str, typer.Option(help="What wraps the keys: 'file' (a passphrase) or 'keyring' (the OS keyring).")]
 
 
 def init(
@@ -23,6 +30,8 @@ def init(
     address: Annotated[str, typer.Option(help="The host under which sites reach their mailboxes.")],
     private: Annotated[str, typer.Option(help="HOST:PORT of the hub's own broker.")] = "127.0.0.1:6400",
     database: Annotated[str, typer.Option(envvar="HANSA_DATABASE", help="SQLAlchemy URL; default SQLite.")] = "",
+    passphrase_file: PassphraseFile = None,
+    store: Store = "file",
 ) -> None:
     """Make a new hub's home: its keys, its TLS authority, its own broker's files, hub.toml."""
     from hansa.hub import kits
@@ -32,17 +41,37 @@ def init(
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise Refused("--private is a host and a port: 127.0.0.1:6400")
     bind = host if host.replace(".", "").isdigit() else kits.EVERYWHERE
-    card = kits.found(home, address, kits.Place(host, int(port), bind=bind), database, time.time())
+    card = kits.found(
+        home, address, kits.Place(host, int(port), bind=bind), database, time.time(), way(store, passphrase_file)
+    )
     typer.echo(f"the hub's home is {home}; its broker's files are in {kits.folder(home, '')}")
     typer.echo(f"fingerprint of the hub, to be read aloud to every site's operator:\n  {fingerprint(card)}")
 
 
-def show_fingerprint(home: Home) -> None:
+def protect_keys(home: Home, passphrase_file: PassphraseFile = None, store: Store = "file") -> None:
+    """Wrap keys that lie bare in their file, as Hansa 0.1 left them."""
+    from hansa import key_file
+
+    key_file.protect(home, way(store, passphrase_file))
+    typer.echo(f"the keys in {home} are wrapped; whoever had a copy of the file still has them")
+
+
+def way(store: str, passphrase_file: Path | None) -> "Way":
+    from hansa.key_file import Way
+
+    if store not in ("file", "keyring"):
+        raise Refused("--store is 'file' or 'keyring'")
+    return Way(
+        "keyring" if store == "keyring" else "file", "" if passphrase_file is None else str(passphrase_file.resolve())
+    )
+
+
+def show_fingerprint(home: Home, in_digits: Digits = False) -> None:
     """Print the hub's fingerprint, to be read aloud to a site's operator."""
     from hansa.hub import kits
-    from hansa.mail.founding import fingerprint
+    from hansa.mail.founding import digits, fingerprint
 
-    typer.echo(fingerprint(kits.card(home)))
+    typer.echo((digits if in_digits else fingerprint)(kits.card(home)))
 
 
 def kit(
@@ -101,38 +130,12 @@ def renew(home: Home) -> None:
     typer.echo("and then the hub")
 
 
-@charter.command()
-def draft(
-    home: Home,
-    consortium: Annotated[str, typer.Option(help="The consortium's name.")],
-    requests: Annotated[list[Path], typer.Argument(metavar="NAME.request...")],
-    rules: Annotated[Path | None, typer.Option(help="A TOML file with [rules]; default: the default rules.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the draft is written.")] = Path("charter.draft"),
-) -> None:
-    """Write the draft of a charter from the members' requests."""
-    from hansa.charter import new_origin
-    from hansa.hub import drafts
-    from hansa.mail.founding import read_request
-
-    cards = [read_request(read(path)) for path in requests]
-    origin = new_origin(consortium, secrets.token_bytes(8))
-    out.write_bytes(drafts.draft(home, consortium, cards, drafts.read_rules(rules), origin))
-    typer.echo(f"send {out} to every member; each signs it with `hansa site sign`")
-
-
-@charter.command()
-def complete(
-    home: Home,
-    drafted: Annotated[Path, typer.Argument(metavar="DRAFT")],
-    signatures: Annotated[list[Path], typer.Argument(metavar="NAME.signature...")],
-    out: Annotated[Path, typer.Option(help="Where the charter is written.")] = Path("charter"),
-) -> None:
-    """Put every member's signature under the draft: now it is the charter."""
+def new_keys(home: Home, out: Annotated[Path, typer.Option(help="Where they are written.")] = Path("hub.keys")) -> None:
+    """Draw the hub's new keys; the old ones hold until the members accept a charter that names the new."""
     from hansa.hub import drafts
 
-    charter, signed = drafts.finish(home, read(drafted), [read(path) for path in signatures])
-    out.write_bytes(signed)
-    typer.echo(f"'{charter.consortium}' is founded by {len(charter.members)} members; send {out} to each of them")
+    out.write_bytes(drafts.new_keys(home))
+    typer.echo(f"nothing in {out} is secret; next: `hansa charter rotate-key {out}`")
 
 
 def read(path: Path) -> bytes:

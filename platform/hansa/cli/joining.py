@@ -1,15 +1,13 @@
-"""Joining a consortium, a site's part: init, join, add-table, sign, accept. `founding.py` is the hub's."""
+"""Joining a consortium, a site's part: init, join, add-table, new keys. `founding.py` is the hub's."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from hansa.cli.founding import read
+from hansa.cli import founding
+from hansa.cli.founding import Digits, PassphraseFile, Store, read, way
 from hansa.errors import Refused
-
-if TYPE_CHECKING:
-    from hansa.charter import Charter
 
 Home = Annotated[Path, typer.Option("--home", envvar="HANSA_SITE_HOME", help="The site's home folder.")]
 
@@ -19,24 +17,31 @@ def init(
     name: Annotated[str, typer.Argument(help="The site's name in the consortium.")],
     institution: Annotated[str, typer.Option(help="The institution's full name, as the charter will say it.")] = "",
     out: Annotated[Path | None, typer.Option(help="Where the request is written; default NAME.request.")] = None,
+    passphrase_file: PassphraseFile = None,
+    store: Store = "file",
 ) -> None:
     """Draw a new site's keys, and write the request for the hub."""
     from hansa.mail.founding import fingerprint
     from hansa_site import joining
 
-    card, request = joining.init(home, name, institution)
+    card, request = joining.init(home, name, institution, way(store, passphrase_file))
     path = out or Path(f"{name}.request")
     path.write_bytes(request)
     typer.echo(f"the keys are in {home}; send {path} to the hub's operator: nothing in it is secret")
     typer.echo(f"fingerprint of '{name}', to be read aloud to the hub's operator:\n  {fingerprint(card)}")
 
 
-def show_fingerprint(home: Home) -> None:
+def protect_keys(home: Home, passphrase_file: PassphraseFile = None, store: Store = "file") -> None:
+    """Wrap keys that lie bare in their file, as Hansa 0.1 left them."""
+    founding.protect_keys(home, passphrase_file, store)
+
+
+def show_fingerprint(home: Home, in_digits: Digits = False) -> None:
     """Print this site's fingerprint, to be read aloud to the hub's operator and to other members."""
-    from hansa.mail.founding import fingerprint
+    from hansa.mail.founding import digits, fingerprint
     from hansa_site import joining
 
-    typer.echo(fingerprint(joining.own_card(home)))
+    typer.echo((digits if in_digits else fingerprint)(joining.own_card(home)))
 
 
 def join(
@@ -76,43 +81,15 @@ def add_table(
     print_schema(joining.add_table(home, TableSource(name, where, url, query, listed, units_of)))
 
 
-def sign(
-    home: Home,
-    draft: Annotated[Path, typer.Argument(metavar="DRAFT")],
-    out: Annotated[Path | None, typer.Option(help="Where the signature is written; default NAME.signature.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Sign without being asked: somebody has read it.")] = False,
+def new_keys(
+    home: Home, out: Annotated[Path | None, typer.Option(help="Where they are written; default NAME.keys.")] = None
 ) -> None:
-    """Read a draft of the charter, and sign it for this member."""
+    """Draw new keys for this site; the old ones hold until a charter that names the new is accepted here."""
     from hansa_site import joining
 
-    charter = joining.read(home, read(draft))
-    _show(charter)
-    if not yes and not typer.confirm("Did you compare the fingerprints with the members', and sign?"):
-        raise Refused("nothing was signed")
-    path = out or Path(f"{joining.own_card(home).id}.signature")
-    path.write_bytes(joining.sign(home, charter))
-    typer.echo(f"send {path} to the hub's operator")
-
-
-def accept(home: Home, charter: Annotated[Path, typer.Argument(metavar="CHARTER")]) -> None:
-    """Keep the charter that every member signed; from now on the site acts on it."""
-    from hansa_site import joining
-
-    found = joining.accept(home, read(charter))
-    _show(found)
-    typer.echo("every member's signature holds; start the site with `hansa site run`")
-
-
-def _show(charter: "Charter") -> None:
-    from hansa.mail.founding import fingerprint
-
-    rules = charter.rules
-    typer.echo(f"'{charter.consortium}', version {charter.version}")
-    typer.echo(f"  fewer than {rules.minimum_sites} sites give no total; a round waits {rules.round_seconds} seconds")
-    corrupt = "a third of a job's" if rules.corrupt < 0 else str(rules.corrupt)
-    typer.echo(f"  members that may collude with the hub and learn nothing more: {corrupt}")
-    for party in (charter.hub, *charter.members):
-        typer.echo(f"  {party.id:<12}{fingerprint(party)}")
+    path = out or Path(f"{joining.name_of(home)}.keys")
+    path.write_bytes(joining.new_keys(home))
+    typer.echo(f"send {path} to the hub's operator, for `hansa charter rotate-key`: nothing in it is secret")
 
 
 def _pairs(given: list[str] | None, option: str) -> dict[str, str]:

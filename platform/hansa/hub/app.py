@@ -55,6 +55,7 @@ class Office:
         """`gateways`: whether this process hears what the sites answer. Only then may it ask them for chunks."""
         self._gateways = gateways
         self.settings, self.desk = hub_settings.read_settings(home), hub_settings.open_desk(home)
+        _ = self.desk.keys  # opened before anything is begun: who starts the hub hears of a wrong passphrase
         self.engines = open_engines(self.settings.database)
         migrate(self.engines.writing, "hub")
         self.coordinator = Coordinator(self.engines.writing, self.engines.reading, self.desk)

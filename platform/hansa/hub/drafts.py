@@ -1,38 +1,112 @@
-"""A charter on its way to everybody's signature, as the hub's operator handles it."""
+"""A charter on its way to the members' signatures, as the hub's operator handles it."""
 
+import secrets
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from msgspec.structs import asdict
+
 from hansa import charter as charters
-from hansa.charter import Charter
+from hansa import key_file
+from hansa.charter import Charter, HubParty, Member, hub_of
+from hansa.crypto.bundles import HUB_BYTES, HubKeys
 from hansa.errors import Refused
-from hansa.files import write_private
 from hansa.hub import kits
-from hansa.hub.settings import read_settings
+from hansa.hub import settings as hub_settings
+from hansa.mail import charter_files, renewal
 from hansa.mail.founding import Request, complete, read_draft
 
 
 def draft(home: Path, consortium: str, requests: Sequence[Request], rules: dict[str, object], origin: str) -> bytes:
     """The first version, which nobody has signed; refuses a member that has no mailbox yet."""
-    mailboxes = read_settings(home).mailboxes
+    cards = _with_mailbox(home, requests)
+    return charters.draft(consortium, kits.card(home), cards, charters.rules_from(rules), origin).encoded
+
+
+def amend(
+    home: Path,
+    rules: Mapping[str, object],
+    added: Sequence[Request] = (),
+    renewed: Sequence[bytes] = (),
+    removed: Sequence[str] = (),
+) -> bytes:
+    """The version after the one that holds: `rules` in place of those of the same name, members who come, whose keys
+    are new (NAME.keys), and who go."""
+    before = _held(home)
+    hub, members = before.hub, {member.id: member for member in before.members}
+    for name in removed:
+        del members[before.member(name).id]
+    for card in (renewal.read(data, before) for data in renewed):
+        if isinstance(card, HubParty):
+            hub = card
+        else:
+            members[card.id] = card
+    for card in _with_mailbox(home, added):
+        if card.id in members:
+            raise Refused(f"'{card.id}' is a member already: its new keys come in {card.id}.keys, by `new-keys` there")
+        members[card.id] = card
+    changed = charters.rules_from({**_plain(before), **rules})
+    return charters.draft(before.consortium, hub, list(members.values()), changed, before.origin, before).encoded
+
+
+def finish(home: Path, drafted: bytes, signatures: Sequence[bytes]) -> tuple[Charter, bytes]:
+    """Keeps the charter with the members' signatures; gives it, to be sent to everybody."""
+    charter, held = read_draft(drafted), charter_files.current(home)
+    if held is not None and held.digest == charter.digest:
+        raise Refused(f"version {held.version} of the charter is complete already: {home / charter_files.CHARTER}")
+    if held is not None and (charter.version, charter.previous) != (held.version + 1, held.digest):
+        raise Refused(f"the draft does not follow from version {held.version}, which {home} holds: another charter")
+    _check_own(home, charter)
+    signed = complete(charter, signatures, held)
+    accept(home, signed)
+    return charter, signed
+
+
+def accept(home: Path, signed: bytes) -> Charter:
+    """The hub lives under this version from its next start on; keys that no version names any more are erased."""
+    charter = charter_files.check_next(home, signed)
+    _check_own(home, charter)
+    charter_files.keep(home, signed, charter)
+    named = [one.hub.signing for one in (*charter_files.former(home, charter), charter)]
+    key_file.forget(home, set(named[:-2]) - set(named[-2:]))
+    return charter
+
+
+def new_keys(home: Path) -> bytes:
+    """Draws the hub's new keys beside those that hold; gives hub.keys. Asked again, it gives the same ones."""
+    charter = _held(home)
+    every = (*charter_files.former(home, charter), charter)
+    seeds = key_file.beside(home, {one.hub.signing for one in every}, lambda: secrets.token_bytes(HUB_BYTES))
+    return renewal.of_hub(charter, hub_settings.read_keys(home), HubKeys(seeds))
+
+
+def _held(home: Path) -> Charter:
+    held = charter_files.current(home)
+    if held is None:
+        raise Refused(f"{home} holds no charter yet: `hansa charter draft` begins one")
+    return held
+
+
+def _check_own(home: Path, charter: Charter) -> None:
+    """The keys are opened only if the charter's are new: their signing key alone is seen from outside."""
+    if charter.hub.signing not in key_file.look(home).signing:
+        raise Refused("the draft is of another hub")
+    if charter.witnessed and charter.hub not in [hub_of(keys) for keys in hub_settings.read_all(home) if keys.log]:
+        raise Refused("the draft is of another hub")
+
+
+def _with_mailbox(home: Path, requests: Sequence[Request]) -> list[Member]:
+    mailboxes = hub_settings.read_settings(home).mailboxes
     cards = [request.card for request in requests]
     without = sorted(card.id for card in cards if card.id not in mailboxes)
     if without:
         raise Refused(f"{', '.join(without)} has no mailbox at this hub: `hansa site kit` makes it")
-    return charters.draft(consortium, kits.card(home), cards, charters.rules_from(rules), origin).encoded
+    return cards
 
 
-def finish(home: Path, drafted: bytes, signatures: Sequence[bytes]) -> tuple[Charter, bytes]:
-    """Keeps the charter with everybody's signature; gives it, to be sent to everybody."""
-    charter, path = read_draft(drafted), home / "charter"
-    if charter.hub != kits.card(home):
-        raise Refused("the draft is of another hub")
-    signed = complete(charter, signatures)
-    if path.exists() and charters.load(path.read_bytes()) != charter:
-        raise Refused(f"{home} holds another charter, and this version of Hansa knows no later versions of one")
-    write_private(path, signed)
-    return charter, signed
+def _plain(charter: Charter) -> dict[str, object]:
+    return {**asdict(charter.rules), "kinds": list(charter.rules.kinds)}
 
 
 def read_rules(path: Path | None) -> dict[str, object]:

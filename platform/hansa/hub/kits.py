@@ -23,6 +23,7 @@ from hansa.errors import Refused
 from hansa.files import write_private, write_toml
 from hansa.hub import settings as hub_settings
 from hansa.hub.settings import Settings
+from hansa.key_file import ASKED, Way
 from hansa.mail import certificates, rules, server_files
 from hansa.mail.founding import Kit, Request, seal_kit
 from hansa.mail.tls import Tls
@@ -67,8 +68,9 @@ class Broker(Struct, frozen=True, forbid_unknown_fields=True):
         return rules.mailbox_rules(self.site, self.site_digest, self.hub_digest, version=self.version)
 
 
-def found(home: Path, address: str, private: Place, database: str, now: float) -> HubParty:
-    """A new hub's home: keys, authority, private server, hub.toml; gives its card. Refuses a folder that has keys."""
+def found(home: Path, address: str, private: Place, database: str, now: float, way: Way = ASKED) -> HubParty:
+    """A new hub's home: keys, authority, private server, hub.toml; gives its card. Refuses a folder that has keys.
+    The keys come last: a home that has them is whole."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     if (home / "keys").exists():
         raise Refused(f"{home} is the home of a hub already, and its keys are never drawn again")
@@ -82,7 +84,7 @@ def found(home: Path, address: str, private: Place, database: str, now: float) -
     url = database or f"sqlite:///{home.resolve()}/hub.sqlite"
     address_of_private = private.url(rules.HUB, password, private.host)
     write_toml(home / "hub.toml", _plain(Settings(url, address_of_private, {}, TLS, address)))
-    hub_settings.make_keys(home, secrets.token_bytes(HUB_BYTES))
+    hub_settings.make_keys(home, secrets.token_bytes(HUB_BYTES), way)
     return card(home)
 
 

@@ -5,10 +5,12 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from hansa import toml
-from hansa.charter import Charter, load
+from hansa import key_file, toml
+from hansa.charter import Charter, load, unsigned
 from hansa.crypto.bundles import HubKeys
-from hansa.errors import Refused
+from hansa.errors import ProtocolViolation, Refused
+from hansa.key_file import ASKED, Way
+from hansa.mail import charter_files
 from hansa.mail.blobs import Chunks, Folder
 from hansa.mail.boxes import Desk
 from hansa.mail.bucket import Access, Bucket
@@ -55,28 +57,43 @@ def read_charter(home: Path) -> Charter:
     try:
         return load((home / "charter").read_bytes())
     except FileNotFoundError as error:
-        raise Refused(f"{home} holds no charter yet: `hansa hub charter` makes one") from error
+        raise Refused(f"{home} holds no charter yet: `hansa charter draft` and `complete` make one") from error
 
 
-def make_keys(home: Path, seeds: bytes) -> None:
+def make_keys(home: Path, seeds: bytes, way: Way = ASKED) -> None:
     """Writes the hub's keys; the caller draws the seeds. An existing key is never overwritten."""
-    path = home / "keys"
-    path.touch(mode=0o600, exist_ok=False)
-    path.write_bytes(seeds)
+    key_file.make(home, seeds, way)
 
 
 def read_keys(home: Path) -> HubKeys:
+    """Those that the charter names, if there is one; else those that are used first."""
+    return read_all(home)[0]
+
+
+def read_all(home: Path) -> list[HubKeys]:
+    """Every bundle that the hub holds, the one that the charter names first."""
     try:
-        return HubKeys((home / "keys").read_bytes())
+        found = [HubKeys(seeds) for seeds in key_file.read(home)]
     except FileNotFoundError as error:
         raise Refused(f"{home} is not the home of a hub: it holds no keys") from error
     except ValueError as error:
         raise Refused(f"the keys in {home} are damaged") from error
+    named = _named(home)
+    return sorted(found, key=lambda keys: keys.signing.public != named)
+
+
+def _named(home: Path) -> bytes:
+    try:
+        return unsigned((home / "charter").read_bytes()).hub.signing
+    except (FileNotFoundError, ProtocolViolation):
+        return b""
 
 
 def open_desk(home: Path) -> Desk:
-    """What every process of the hub opens: its name, charter and keys, and the one place where its chunks lie."""
-    return Desk(HUB, read_charter(home), read_keys(home), open_chunks(home))
+    """What every process of the hub opens: its name, charter and keys, and the one place where its chunks lie. The keys
+    are opened when they are first used."""
+    charter = read_charter(home)
+    return Desk(HUB, charter, lambda: read_all(home), open_chunks(home), charter_files.former(home, charter))
 
 
 def open_chunks(home: Path) -> Chunks:

@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 import hansa
+from hansa import key_file
 from hansa.charter import Charter
 from hansa.errors import ProtocolViolation, Refused
 from hansa.hub import open_jobs
@@ -60,18 +61,16 @@ def look(at: Path, now: float) -> list[Finding]:
 
 def _charter(at: Path) -> tuple[Charter | None, list[Finding]]:
     found = home.private(at, ("keys", "hub.toml", "tls/hub.key", "tls/authority.key"))
-    try:
-        keys = hub_settings.read_keys(at)
-    except (Refused, OSError) as error:
-        says = str(error) if isinstance(error, Refused) else f"the keys in {at} can't be read ({error.strerror})"
-        return None, [*found, Finding("wrong", "home", says, "put the hub's `keys` back from its backup")]
+    found += home.keys(at, "hub", "put the hub's `keys` back from its backup")
+    if any(finding.mark == "wrong" and finding.about == "keys" for finding in found):
+        return None, found
     try:
         charter = hub_settings.read_charter(at)
     except (Refused, ProtocolViolation, OSError) as error:
         says = f"the charter in {at} can't be read" if isinstance(error, OSError) else str(error)
-        mend = "`hansa hub charter draft` and `complete` make one; one that is damaged is in every site's home"
+        mend = "`hansa charter draft` and `complete` make one; one that is damaged is in every site's home"
         return None, [*found, Finding("wrong", "home", says, mend)]
-    if (charter.hub.signing, charter.hub.sealing) != (keys.signing.public, keys.sealing.public):
+    if charter.hub.signing not in key_file.look(at).signing:
         mend = "put `keys` and `charter` back from one backup"
         return charter, [*found, Finding("wrong", "home", "the charter names other keys than this hub holds", mend)]
     members = f"'{charter.consortium}', {len(charter.members)} members"

@@ -10,7 +10,7 @@ the process that holds it (`mail/workers.py`), and the transaction that stores t
 """
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, NamedTuple
 
 from sqlalchemy import (
@@ -30,7 +30,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column
 
 from hansa.charter import Charter
-from hansa.crypto.bundles import HubKeys, MemberKeys
+from hansa.crypto.bundles import HubKeys, Keys, MemberKeys
+from hansa.crypto.keys import HybridKey, SigningKey
 from hansa.errors import ProtocolViolation, Refused
 from hansa.mail.acks import Notes, Owed
 from hansa.mail.blobs import Chunks
@@ -46,9 +47,12 @@ from hansa.messages import (
     read_envelope,
     seal_letter,
 )
+from hansa.plan import Plan, load
 
+Held = HubKeys | MemberKeys | Sequence[HubKeys] | Sequence[MemberKeys]
 FIRST_RETRY, LONGEST_RETRY = 2.0, 15.0  # seconds between two attempts at a letter whose receiver may be about to come
 SILENT_ATTEMPTS, SILENT_RETRY = 20, 300.0  # after so many, some five minutes, it is away for longer
+AHEAD = "letters come of the charter's version "
 WAIT_SECONDS = 1.0  # for a mailbox that could not be reached, or is full
 
 
@@ -104,13 +108,44 @@ class SetAside(Base):
 
 
 class Desk:
-    """One party's name, keys and charter over its boxes, and where its chunks lie."""
+    """One party's name, keys and charter over its boxes, and where its chunks lie. `keys` may be what opens them: that
+    takes long, and many commands need none.
 
-    def __init__(self, name: str, charter: Charter, keys: HubKeys | MemberKeys, folder: Chunks) -> None:
-        self.name, self.charter, self.keys, self.folder = name, charter, keys, folder
-        self.signing, self.sealing = keys.signing, keys.sealing
+    `former`: the charters before this one, the oldest first. Letters of the last of them are still believed, of whoever
+    is a member still, and opened with the key that it names; older ones are not. What is written is of `charter`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        charter: Charter,
+        keys: Held | Callable[[], Held],
+        folder: Chunks,
+        former: Sequence[Charter] = (),
+    ) -> None:
+        self.name, self.charter, self.folder, self.former = name, charter, folder, former
+        self._held = keys
         self.owed, self._notes = Owed(), Notes()
         self._heard: dict[str, int] = {}  # by peer, the newest version of letters that it was heard to speak
+
+    @property
+    def held(self) -> Sequence[HubKeys] | Sequence[MemberKeys]:
+        """Every bundle; the one that `charter` names is the first."""
+        if callable(self._held):
+            self._held = self._held()
+        return (self._held,) if isinstance(self._held, Keys) else self._held  # type: ignore[return-value]
+
+    @property
+    def keys(self) -> HubKeys | MemberKeys:
+        return self.held[0]
+
+    @property
+    def signing(self) -> SigningKey:
+        return self.keys.signing
+
+    @property
+    def sealing(self) -> HybridKey:
+        return self.keys.sealing
 
     def write(self, db: Session, receiver: str, run: str, kind: str, payload: Payload, now: float) -> int:
         """Puts a letter into the outbox, next in its run; gives its size in bytes. Call it inside the transaction."""
@@ -165,24 +200,40 @@ class Desk:
     def read(self, data: bytes, kinds: frozenset[str]) -> tuple[Header, Envelope]:
         """Believes a letter's header: addressed to us, of our charter, of a kind due here, signed by its sender."""
         header, envelope = read_envelope(data)
-        if header.receiver != self.name or header.charter != self.charter.version or header.kind not in kinds:
-            raise ProtocolViolation("a letter is for somebody else, of another charter, or of a kind not due here")
+        if header.receiver != self.name or header.kind not in kinds:
+            raise ProtocolViolation("a letter is for somebody else, or of a kind not due here")
         if header.version != SINCE[header.kind]:
             raise ProtocolViolation("a letter is not of the version that its kind came with")
         try:
-            sender = self.charter.party(header.sender)
+            self.charter.party(header.sender)  # who was removed is believed no more, under no version
+            sender = self._charter(header).party(header.sender)
         except Refused as error:
             raise ProtocolViolation(str(error)) from error
         check_sender(envelope, sender.signing)
         self.hear(header.sender, header.version)
         return header, envelope
 
+    def _charter(self, header: Header) -> Charter:
+        """The one that a letter is of."""
+        for charter in (self.charter, *self.former[-1:]):
+            if header.charter == charter.version:
+                return charter
+        if header.charter == self.charter.version + 1:
+            raise ProtocolViolation(f"{AHEAD}{header.charter}: `hansa charter accept` takes it, and they come again")
+        raise ProtocolViolation(f"a letter is of version {header.charter} of the charter, which does not hold here")
+
     def hear(self, peer: str, version: int) -> None:
         """That `peer` speaks letters of this version; forgotten when the process ends, and heard again soon."""
         self._heard[peer] = max(version, self._heard.get(peer, 1))
 
     def open(self, header: Header, envelope: Envelope) -> Payload:
-        return decode(open_letter(envelope, self.sealing), PAYLOADS[header.kind])
+        named = self._charter(header).party(self.name).sealing
+        sealing = next((keys.sealing for keys in self.held if keys.sealing.public == named), self.sealing)
+        return decode(open_letter(envelope, sealing), PAYLOADS[header.kind])
+
+    def plan(self, data: bytes) -> Plan:
+        """A plan under the charter that it names: jobs outlive theirs."""
+        return load(data, self.charter, self.former)
 
     def acked(self, db: Session, header: Header, payload: Payload, now: float) -> None:
         """Closes the letters that `payload` names; an ack of other bytes than we sent is a violation, and closes
@@ -335,7 +386,12 @@ def hurry(db: Session, receiver: str, now: float) -> None:
 
 
 def set_aside(db: Session, came_by: str, reason: str, data: bytes, now: float, whole: bool = False) -> None:
-    """`whole`: of a letter that is evidence everything is kept, not its beginning only."""
+    """`whole`: of a letter that is evidence everything is kept, not its beginning only. Letters of the charter that is
+    to be accepted next come until it is: the first is kept."""
+    if reason.startswith(AHEAD) and db.scalar(
+        select(SetAside.id).where(SetAside.came_by == came_by, SetAside.reason == reason).limit(1)
+    ):
+        return
     db.add(SetAside(came_by=came_by[:32], reason=reason[:500], data=data if whole else data[:65_536], at=now))
     db.flush()
     newest = db.scalar(select(func.max(SetAside.id))) or 0

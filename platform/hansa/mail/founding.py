@@ -3,11 +3,11 @@
     site → hub    NAME.request    the site's card (name, public keys) and certificate request, signed by its own key
     hub → site    NAME.kit        its mailbox's address and password, and certificates: sealed to the site, signed
     hub → sites   the draft       a charter that nobody has signed
-    site → hub    NAME.signature  this member's signature over the charter's bytes
-    hub → sites   the charter     with everybody's signature
+    site → hub    NAME.signature  this member's signature over the charter's bytes; with old and new keys, two
+    hub → sites   the charter     with the members' signatures
 
-Nothing is trusted on first use: who receives a card compares its fingerprint with what its owner reads aloud. Sixty
-digits are 199 bits of a digest; a kit's signature covers everything in it, so the hub's fingerprint is enough.
+Nothing is trusted on first use: who receives a card compares its fingerprint with what its owner reads aloud. Twelve
+words are 132 bits of a digest; a kit's signature covers everything in it, so the hub's fingerprint is enough.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,7 @@ from hansa.crypto.keys import HybridKey, SigningKey, check_hybrid, digest, label
 from hansa.errors import ProtocolViolation, Refused
 from hansa.mail.certificates import public_key_of
 from hansa.messages import HUB, Signature, SiteId, decode, encode, is_site_id
+from hansa.words import words
 
 MOST_BYTES = 2**20  # of any of these files; a charter of a thousand members is larger, and has no limit here
 GROUPS, DIGITS = 12, 5
@@ -55,20 +56,26 @@ class SealedKit(Struct, frozen=True, array_like=True, forbid_unknown_fields=True
 
 class CharterSignature(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     charter: Annotated[bytes, Meta(min_length=32, max_length=32)]  # its digest
-    signatory: Signatory
+    signatories: Annotated[tuple[Signatory, ...], Meta(min_length=1, max_length=2)]
 
 
 def fingerprint(party: Party) -> str:
-    """Twelve groups of five digits, to be read aloud."""
+    """Twelve words, 132 bits, to be read aloud."""
+    return words(digest("fingerprint", encode(party)))
+
+
+def digits(party: Party) -> str:
+    """The same in twelve groups of five digits, 199 bits, for who shares no language."""
     number = int.from_bytes(digest("fingerprint", encode(party)), "big") % 10 ** (GROUPS * DIGITS)
     text = f"{number:0{GROUPS * DIGITS}d}"
     return " ".join(text[at : at + DIGITS] for at in range(0, len(text), DIGITS))
 
 
 def compare(party: Party, read_aloud: str) -> None:
-    """Refuses a card that is not the one whose fingerprint its owner reads; blanks and hyphens don't matter."""
-    said = "".join(sign for sign in read_aloud if not sign.isspace() and sign != "-")
-    if said != fingerprint(party).replace(" ", ""):
+    """Refuses a card that is not the one whose fingerprint its owner reads, in words or digits; blanks, hyphens and
+    capitals don't matter."""
+    said = "".join(sign for sign in read_aloud.lower() if not sign.isspace() and sign != "-")
+    if said not in (fingerprint(party).replace(" ", ""), digits(party).replace(" ", "")):
         raise Refused(
             f"the file is of a '{party.id}' with the fingerprint {fingerprint(party)}, which is another than you gave: "
             "do not use it; ask its sender by telephone what it is"
@@ -115,24 +122,29 @@ def read_draft(data: bytes) -> Charter:
     return charters.read(data)
 
 
-def sign_draft(charter: Charter, site: str, keys: MemberKeys) -> bytes:
-    return encode(CharterSignature(charter.digest, charters.sign(charter, site, keys)))
+def sign_draft(charter: Charter, site: str, keys: Sequence[MemberKeys]) -> bytes:
+    return encode(CharterSignature(charter.digest, tuple(charters.sign(charter, site, one) for one in keys)))
 
 
-def complete(charter: Charter, files: Sequence[bytes]) -> bytes:
-    """The charter with everybody's signature; refuses one that is missing, of another draft or not by a member."""
-    found = {}
+def complete(charter: Charter, files: Sequence[bytes], previous: Charter | None = None) -> bytes:
+    """The charter with the members' signatures; refuses a missing one, one of another draft or not by a member. All
+    sign the first; a later one the threshold of it and of `previous`."""
+    found: list[Signatory] = []
     for data in files:
         one = decode(_bounded(data), CharterSignature)
-        site = charter.member(one.signatory.site).id
+        sites = {signatory.site for signatory in one.signatories}
         if one.charter != charter.digest:
-            raise Refused(f"'{site}' signed another draft: send everybody the same file, and have it signed again")
-        found[site] = one.signatory
-    missing = [member.id for member in charter.members if member.id not in found]
-    if missing:
+            raise Refused(f"'{min(sites)}' signed another draft: send everybody the same file, to be signed again")
+        found += one.signatories
+    names = {one.site for one in found}
+    for name in sorted(names):
+        if previous is None or name not in {member.id for member in previous.members}:
+            charter.member(name)
+    missing = [member.id for member in charter.members if member.id not in names]
+    if missing and previous is None:
         raise Refused(f"the charter is not signed by {', '.join(missing)} yet")
-    signed = charters.sealed(charter, found.values())
-    charters.load(signed)
+    signed = charters.sealed(charter, found)
+    charters.load(signed, previous)
     return signed
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from hansa.errors import ProtocolViolation
+from hansa import key_file
+from hansa.errors import ProtocolViolation, Refused
 from hansa.mail import certificates, workers
 from hansa.mail.checks import Finding, moment, span
 from hansa.mail.tls import Tls
@@ -23,6 +24,22 @@ def private(home: Path, names: Iterable[str]) -> list[Finding]:
             says = f"{path} may be read or written by others (mode {mode:04o})"
             found.append(Finding("wrong", "home", says, f"chmod 600 {path}, and think about who may have read it"))
     return found
+
+
+def keys(home: Path, side: str, mend: str) -> list[Finding]:
+    """Whether there is a key file, and a wrapped one. It is not opened: nobody has to give a passphrase for a look."""
+    try:
+        shape, way = key_file.look(home), key_file.read_way(home)
+    except OSError as error:
+        says = f"{home} holds no keys" if isinstance(error, FileNotFoundError) else f"the keys in {home} can't be read"
+        return [Finding("wrong", "keys", says, mend)]
+    except Refused as refusal:
+        return [Finding("wrong", "keys", str(refusal), mend)]
+    if not shape.wrapped:
+        says = "the keys lie bare in their file: whoever reads it, or a backup of it, has them"
+        return [Finding("note", "keys", says, f"`hansa {side} protect-keys --home {home}` wraps them")]
+    found = private(home, (way.passphrase_file,)) if way.passphrase_file else []
+    return [*found, Finding("ok", "keys", f"are wrapped (store '{way.store}')")]
 
 
 def room(home: Path) -> Finding:
