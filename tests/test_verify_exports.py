@@ -356,3 +356,17 @@ def test_acts_of_a_job_of_the_former_log_are_a_note() -> None:
     log.add(HUB, "released", RUN, answer=exports.ANSWER, sites="a, b, c")
     found = {"charters/1": log.signed[1], "checkpoint": unsigned(log), "policy": b""} | exports.tiles(log.leaves)
     assert sentences(verify(source(found)), "note") == ["acts of a job that nobody proposed in this log"]
+
+
+def test_a_charter_of_the_first_format_may_be_followed_by_one_of_the_second() -> None:
+    log = of_first_format()
+    keys = {name: cards.member_keys(place) for place, name in enumerate(NAMES)}
+    members = [cards.member(name, place) for place, name in enumerate(NAMES)]
+    after = charters.draft("old", cards.hub(), members, Rules(), log.charter.origin, log.charter)
+    signatories = [charters.sign(after, name, held) for each in (log.keys, keys) for name, held in each.items()]
+    log.signed[2], log.hub, log.keys = charters.sealed(after, signatories), cards.hub_keys(), keys
+    exports.adopt(log, after)
+    play(log)
+    verdict = verify(source(files(log)), log.signed[1])
+    assert verdict.outcome == "holds", verdict.findings
+    assert (verdict.charter, verdict.own_charter) == (2, True)
