@@ -72,7 +72,7 @@ def test_a_fork_is_found_with_its_first_entry_and_proven(place: int) -> None:
 def test_two_checkpoints_of_one_size_are_enough() -> None:
     log = other_story()
     notes = [copy_of_note(name, exports.note(one, SIZE)) for name, one in (("A", good()), ("B", log))]
-    found = compare(*notes, charters=[log.signed[1]])
+    found = compare(*notes, own=log.signed[1])
     assert found.entry is None
     assert prove(forked(found)).sizes == (SIZE, SIZE)
 
@@ -80,12 +80,18 @@ def test_two_checkpoints_of_one_size_are_enough() -> None:
 def test_checkpoints_that_can_not_tell_are_refused() -> None:
     small, large = (copy_of_note("A", exports.note(good(), size)) for size in (SIZE, 40))
     with pytest.raises(Refused, match="only its entries tell"):
-        compare(small, large, [good().signed[1]])
+        compare(small, large, good().signed[1])
     with pytest.raises(ProtocolViolation, match="nobody knows whose"):
         compare(small, small)
     elsewhere = copy_of_note("B", exports.note(good(), SIZE, origin="hansa/other/0"))
     with pytest.raises(Refused, match="two logs"):
-        compare(small, elsewhere, [good().signed[1]])
+        compare(small, elsewhere, good().signed[1])
+
+
+def test_copies_under_another_charter_than_the_readers_are_refused() -> None:
+    stranger = new_log(exports.Rules(retention_years=9))
+    with pytest.raises(ProtocolViolation, match="your own charter"):
+        compare(mine(), mine(SIZE), stranger.signed[1])
 
 
 def test_a_note_that_the_log_did_not_sign_accuses_nobody() -> None:

@@ -96,6 +96,10 @@ def _print(verdict: "Verdict") -> None:
     who = ", ".join(f"{site} ({_when(seconds)})" for site, seconds in sorted(verdict.cosigned.items())) or "nobody"
     typer.echo(f"cosigned by {who}: {len(verdict.cosigned)} of {verdict.quorum}, {final}")
     typer.echo(f"{verdict.jobs} jobs, {verdict.releases} releases, {len(verdict.replayed)} recomputed from evidence")
+    if verdict.releases > len(verdict.replayed):
+        typer.echo(
+            f"{verdict.releases - len(verdict.replayed)} releases are not recomputed: there is no evidence of them"
+        )
     typer.echo(f"payloads: {verdict.payloads_opened} open, {verdict.payloads_erased} erased")
     typer.echo("acts: " + ", ".join(f"{act} {count}" for act, count in sorted(verdict.acts.items())))
     for severity, count in verdict.counts.items():
@@ -126,8 +130,7 @@ def compare(
     """Tell whether two members hold one log. Exit code 0: they do; 2: the hub told them two stories."""
     from hansa.verify.compare import compare as compared
 
-    own = needed(charter)
-    found = compared(_copy(one), _copy(other), () if own is None else (own,))
+    found = compared(_copy(one), _copy(other), needed(charter))
     typer.echo(found.sentence)
     if found.fork is not None:
         if out is not None:

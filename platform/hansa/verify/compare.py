@@ -1,6 +1,5 @@
 """Two copies of one log, each with its own checkpoint: one continues the other, or the hub told two stories."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -51,13 +50,13 @@ def copy_of_export(name: str, source: Source) -> Copy:
     return Copy(name, note, checkpoint, found[1], signed)
 
 
-def compare(one: Copy, other: Copy, charters: Sequence[bytes] = ()) -> Comparison:
-    """`charters`: the signed chain, where neither copy is an export. Refused where the copies can't tell."""
+def compare(one: Copy, other: Copy, own: bytes | None = None) -> Comparison:
+    """`own`: the reader's signed charter; needed where neither is an export. Refused where they can't tell."""
     small, large = sorted((one, other), key=lambda copy: copy.checkpoint.size)
     if small.checkpoint.origin != large.checkpoint.origin:
         raise Refused("these are two logs, and not two copies of one: their origins differ")
-    chain = large.charters or small.charters or tuple(charters)
-    forks.check_notes((small.note, large.note), chain)
+    chain = large.charters or small.charters or (() if own is None else (own,))
+    forks.check_own(forks.check_notes((small.note, large.note), chain)[0], own)
     size = small.checkpoint.size
     if size in (large.checkpoint.size, 0):
         root = large.checkpoint.root if size else small.checkpoint.root

@@ -42,7 +42,7 @@ OF_MEMBER: Mapping[str, tuple[str, ...]] = {
     "policy changed": ("policy",),
     "proposal signed": ("plan",),
     "consent given": ("plan",),
-    "refused": ("plan",),
+    "refused": (),
     "contributed": ("step", "header"),
     "locked": ("step", "survivors"),
     "unmasked": ("step", "shares"),

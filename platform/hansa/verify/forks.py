@@ -69,6 +69,12 @@ def check_notes(notes: tuple[bytes, bytes], signed: Sequence[bytes]) -> tuple[li
     return chain, _opened(notes[0], chain), _opened(notes[1], chain)
 
 
+def check_own(chain: Sequence[Charter], own: bytes | None) -> None:
+    """The reader's own charter, if given, is one of the chain."""
+    if own is not None and charters.load(own).digest not in [charter.digest for charter in chain]:
+        raise ProtocolViolation("your own charter is not in the chain of these copies")
+
+
 def _opened(note: bytes, chain: Sequence[Charter]) -> Cosigned:
     """Under the newest charter whose log key signed it."""
     failure = ProtocolViolation("no charter of the chain gives the log a key")
@@ -102,14 +108,12 @@ def prove(data: bytes, own: bytes | None = None) -> Proven:
         root_of_prefix(one.size, begins, other.size, other.root, proof)
     if begins == one.root:
         raise ProtocolViolation("this is no fork: the larger log continues the smaller one")
-    mine = None if own is None else charters.load(own).digest
-    if mine is not None and mine not in [charter.digest for charter in chain]:
-        raise ProtocolViolation("your own charter is not in the chain of this file")
+    check_own(chain, own)
     return Proven(
         one.origin,
         (one.size, other.size),
         (one.root.hex(), other.root.hex()),
         (small.seconds, large.seconds),
         chain[-1].digest.hex(),
-        mine is not None,
+        own is not None,
     )

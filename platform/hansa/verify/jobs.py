@@ -14,7 +14,7 @@ from hansa.verify.entries import about, names
 from hansa.verify.findings import Findings
 from hansa.verify.payloads import Plan
 
-CLOCKS_DIFFER = 3_600_000  # milliseconds: what a member says that is so much later than the hub's act is younger
+CLOCKS_DIFFER = 86_400_000  # milliseconds: what a member dates so much later than the hub's act is younger
 _AFTER_THE_END = {"answer read", "letter set aside", "heard", "ended"}
 _STEPS = ("contributed", "locked", "unmasked")
 
