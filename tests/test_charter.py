@@ -282,7 +282,7 @@ def test_a_charter_of_the_first_format_is_read_with_its_own_digest_and_has_no_wi
 def test_a_charter_of_the_first_format_may_be_followed_by_one_of_the_second_and_never_the_other_way() -> None:
     _old, data = first_format()
     before = load(data)
-    newer = draft("hospitals", HUB, MEMBERS, Rules(), cards.ORIGIN, before)
+    newer = draft("hospitals", HUB, MEMBERS, Rules(), before.origin, before)
     with_old = {site: MemberKeys(cards.seeds(place, 128)) for place, site in enumerate(SITES)}
     by_old = [
         Signatory(site, keys.consent.sign("charter", newer.encoded), bytes(3309)) for site, keys in with_old.items()

@@ -324,8 +324,9 @@ def _check_follows(charter: Charter, previous: Charter) -> None:
         raise ProtocolViolation(
             f"version {charter.version} of the charter does not follow from version {previous.version}"
         )
-    if charter.consortium != previous.consortium or charter.format < previous.format:
-        raise ProtocolViolation("the charter is of another consortium, or of an older format")
+    named = charter.consortium == previous.consortium and charter.origin == previous.origin
+    if not named or charter.format < previous.format:
+        raise ProtocolViolation("the charter is of another consortium or log, or of an older format")
 
 
 def _signers(signed: SignedCharter, roster: Charter) -> set[SiteId]:

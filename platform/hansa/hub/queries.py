@@ -13,12 +13,14 @@ from sqlalchemy.orm import Session
 from hansa.audit.log import read as read_entry
 from hansa.charter import Charter
 from hansa.crypto.merkle import leaf
+from hansa.errors import Refused
 from hansa.hub import checkpoints, log_check, models, people
 from hansa.hub import evidence as kept
 from hansa.hub import log as the_log
 from hansa.hub.actions import Hub
 from hansa.hub.models import EntryRow, Event, Job, Member, Participant, WitnessRow
 from hansa.jobs.base import Schema
+from hansa.mail import charter_files
 from hansa.messages import decode, encode
 from hansa.plan import Plan
 from hansa.protocols.thresholds import Floors
@@ -258,8 +260,11 @@ class KeptEvidence(Struct, frozen=True):
 
 
 def evidence(hub: Hub, run: str) -> KeptEvidence:
-    charter = (hub.home / "charter").read_bytes()
     with Session(hub.reading) as db:
+        row = db.get(Job, run)
+        if row is None:
+            raise Refused(f"there is no job {run}")
+        charter = charter_files.signed(hub.home, decode(row.plan, Plan).charter)
         assembled = kept.assemble(db, run, charter)
     return KeptEvidence(encode(assembled), kept.large(assembled), partial(hub.desk.folder.get, run))
 
