@@ -6,6 +6,8 @@
     tables.py     CSV, Parquet and SQL tables: their schema, and columns of their rows
     consent.py    what the institution agrees to
     journal.py    what this site was asked and what it said, for ever: its own database
+    deeds.py      what it enters in the hub's log; reviewing.py a sign-off
+    witness.py    the hub's log, cosigned; log_state.py how it looks from here
     site.py       from letter to answer
     app.py        the process: a Celery worker, the worker of waiting letters, the poster
 

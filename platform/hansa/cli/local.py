@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from hansa.cli.job import DEFAULT_PERSON, ask, finish, follow, read_plan
+from hansa.errors import Refused
 
 app = typer.Typer(help="A whole consortium on this machine.", no_args_is_help=True)
 File = Annotated[Path, typer.Argument(metavar="CONSORTIUM.toml")]
 JsonOut = Annotated[Path | None, typer.Option("--json", help="Write the answer as JSON.")]
+FINAL_SECONDS = 60.0  # for every site's cosignature
 Home = Annotated[Path | None, typer.Option("--home", help="Where its keys, databases and logs are kept.")]
 
 
@@ -23,12 +25,17 @@ def run(
     json_out: JsonOut = None,
     simulate: Annotated[bool, typer.Option("--simulate", help="In one process, without letters.")] = False,
     home: Home = None,
+    export: Annotated[
+        Path | None, typer.Option("--export", help="A new folder: the run's log, charter and evidence, to be verified.")
+    ] = None,
 ) -> None:
     """Start what the file names, run the plan over it, print the answer, stop."""
     from hansa.cli import consortium as consortia
     from hansa.cli.printing import status, write_json
 
     consortium, question = consortia.read_consortium(file), read_plan(plan)
+    if export is not None and (simulate or (export.exists() and any(export.iterdir()))):
+        raise Refused("--export names a new folder, and a simulation keeps no log to export")
     if simulate:
         outcome = _simulated(consortium, question)
     else:
@@ -41,6 +48,9 @@ def run(
             tell("asking")
             started = time.monotonic()
             outcome = follow(hub, ask(hub, DEFAULT_PERSON, question), started)
+            if export is not None:
+                tell("waiting for every member's cosignature")
+                write_export(hub, outcome["run"], export)
             tell("stopping")
     write_json(json_out, outcome)
     finish(outcome)
@@ -82,6 +92,27 @@ def add_analyst(running: Any, password: str | None = None) -> Any:
     first = running.consortium.site[0].name
     actions.set_person(hub, DEFAULT_PERSON, first, password or secrets.token_urlsafe(16))
     return hub
+
+
+def write_export(hub: Any, run: str, out: Path) -> None:
+    """Exports the log once it is final up to the end of the job, or says that it is not."""
+    from hansa.hub import exports, queries
+
+    deadline = time.monotonic() + FINAL_SECONDS
+    while not _is_told(queries.log(hub, 10_000, run)):
+        if time.monotonic() > deadline:
+            typer.echo("the log is exported before every member has cosigned it: a site is away or slow", err=True)
+            break
+        time.sleep(0.1)
+    exports.export(hub, out)
+    typer.echo(f"to check what happened, anywhere: hansa audit verify {out}", err=True)
+
+
+def _is_told(entries: Any) -> bool:
+    """Whether all of a job is final, and every site that took part has said what it was told of its answer."""
+    acts = [entry.act for entry in entries]
+    part = {entry.by for entry in entries if entry.act == "consent given"}
+    return all(entry.final for entry in entries) and acts.count("release seen") >= len(part) * acts.count("released")
 
 
 def _simulated(consortium: Any, question: Any) -> dict[str, Any]:

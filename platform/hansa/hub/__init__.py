@@ -7,8 +7,12 @@ app.py          the processes: Celery workers, gateways, poster, ticker
 gateway.py      what comes in from the sites' mailboxes, and the chunks that are wanted
 coordinator.py  from letter to letter
 rounds.py       rounds of a job: open, close, and what follows
-records.py      the log and the timelines
+records.py      the timelines
+log.py          the log: entries and their tree; log_check.py makes it anew, log_status.py says how it stands
+checkpoints.py  what members cosign, and the receipts they get
+exports.py      the log as a folder; retention.py what is erased, and when
 evidence.py     what is kept so that totals can be recomputed
+overlap.py      what becomes of jobs and letters when the charter changes
 people.py       who may sign in
 actions.py      what a person may do
 queries.py      what a person may see
