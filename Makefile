@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test test-page world chaos crash-points vectors fuzz check bench setup clean
+.PHONY: demo test test-page world chaos crash-points operator vectors fuzz check bench setup clean
 
 demo: setup  ## four hospitals compute together; ARGS=--once ends by itself
 	@$(BIN)/hansa demo $(ARGS)
@@ -25,6 +25,9 @@ chaos: .venv/developing  ## kill -9 of real processes and brokers, then a count;
 
 crash-points: .venv/developing  ## a party dies at every durable write of a job; ARGS="--stride 10 --database sqlite"
 	@$(BIN)/python -m tests.crash_points $(ARGS)
+
+operator: .venv/developing  ## who finds what a hub's operator changes, and in which words; ARGS="consent --all"
+	@$(BIN)/python -m tests.operator $(ARGS)
 
 vectors: .venv/developing  ## test vectors of whole runs, from seeds; ARGS=--anew draws encapsulations anew
 	@$(BIN)/python -m tests.run_vectors $(ARGS)

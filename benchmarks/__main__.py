@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from benchmarks import (
+    appends,
     audit,
     gateway,
     large_vector,
@@ -27,6 +28,7 @@ TABLES: dict[str, tuple[str, str, Callable[[], Iterable[str]]]] = {
     "job": ("A whole job", "| what | ours | floor | ratio |", smallest_job.lines),
     "jobs": ("Many jobs at once", "| what | |", many_jobs.lines),
     "audit": ("The log", "| what | ours | floor | ratio |", audit.lines),
+    "appends": ("Appends to the log", "| what | ours | floor | ratio |", appends.lines),
     "gateway": ("The gateway", "| what | |", gateway.lines),
     "broker": ("A large step", "| what | ours | floor | ratio |", through_broker.lines),
     "verify": ("The offline verifier", "| what | seconds |", verify.lines),

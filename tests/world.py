@@ -127,6 +127,8 @@ class World:
     """`sites` parties and a hub under `folder`; letters fly with `faults` drawn from `seed`. `urls`: databases
     of parties that don't keep theirs in `folder`. `hub_chunks`: where the hub's chunks lie, if not in a folder."""
 
+    idle_seconds = 0.5  # that pass where nothing flies
+
     def __init__(
         self,
         folder: Path,
@@ -165,6 +167,9 @@ class World:
         self.doors = {name: self._door(name) for name in self.names}
         self.sites = {name: self._site(name) for name in self.names}
         self.coordinator = self._coordinator()
+        self._begin()
+
+    def _begin(self) -> None:
         self.coordinator.adopt(self.now)
         with Session(self.engines[HUB]) as db, db.begin():
             people.add_person(db, PERSON, self.names[0], "correct horse battery")
@@ -258,7 +263,7 @@ class World:
             self.now = max(self.now, flight.at)
             self._land(flight)
         else:
-            self.now += 0.5
+            self.now += self.idle_seconds
         for name in self.names:
             if name not in self.dead:
                 while self.sites[name].work(self.now):

@@ -10,6 +10,7 @@ A checkpoint is final when a quorum of the charter's members has cosigned it.
 
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Engine, Select, func, select
 from sqlalchemy.orm import Session
@@ -31,6 +32,15 @@ log = logging.getLogger("hansa.hub")
 EVERY = 5.0  # seconds between two checkpoints, where nothing was released
 PATIENCE = 15.0  # for the cosignatures of the last one; well below a site's merge delay
 FIRST_AGAIN, LONGEST_AGAIN = 2.0, 60.0  # seconds until a site that does not answer is asked again
+About = tuple[int, int, int]  # the newest checkpoint; what the site had cosigned, and of how many entries a receipt
+
+
+class Question(NamedTuple):
+    """What a site was asked, when, and how long to wait for an answer that leads further."""
+
+    at: float
+    wait: float
+    about: About
 
 
 class Checkpoints:
@@ -38,7 +48,7 @@ class Checkpoints:
 
     def __init__(self, engine: Engine, reading: Engine, desk: Desk) -> None:
         self._engine, self._reading, self._desk = engine, reading, desk
-        self._asked: dict[str, tuple[float, float]] = {}  # by site: when, and how long to wait for its answer
+        self._asked: dict[str, Question] = {}  # by site
         self._began: float | None = None
 
     def tick(self, now: float) -> None:
@@ -52,10 +62,11 @@ class Checkpoints:
             with Session(self._engine) as db, db.begin():
                 make(db, self._desk, now)
         with Session(self._reading) as db:
-            for site in self._waiting(db, now):
+            for site, about in self._waiting(db, now):
                 self._desk.put_note(site, "checkpoint", shown(db, self._desk.charter, site))
-                _, wait = self._asked.get(site, (now, FIRST_AGAIN / 2))
-                self._asked[site] = now, min(2 * wait, LONGEST_AGAIN)
+                before = self._asked.get(site)
+                wait = FIRST_AGAIN if before is None else min(2 * before.wait, LONGEST_AGAIN)
+                self._asked[site] = Question(now, wait, about)
 
     def _may_make(self, db: Session, now: float) -> bool:
         """A database that was restored from an older copy would sign a second text for sizes that members have seen:
@@ -66,28 +77,29 @@ class Checkpoints:
         began = self._began or now
         return now >= began + PATIENCE or all(row.at >= began for row in rows)
 
-    def _waiting(self, db: Session, now: float) -> list[str]:
+    def _waiting(self, db: Session, now: float) -> list[tuple[str, About]]:
         last = db.scalar(select(func.max(CheckpointRow.size)))
         if last is None:
             return []
         known = {row.site: row for row in db.scalars(select(WitnessRow))}
         versions = {row.site: row.version for row in db.scalars(select(Member))}
+        cosigned = who_cosigned(db, self._desk.charter, last)  # what a site says it did may have been lost on its way
         found = []
         for member in self._desk.charter.members:
-            asked, wait = self._asked.get(member.id, (0.0, 0.0))
-            row = known.get(member.id)
-            if row is not None and asked <= row.at <= now and not row.refusal:
-                wait = 0.0  # it has answered what it was asked
-                self._asked.pop(member.id, None)
+            row, asked = known.get(member.id), self._asked.get(member.id)
+            about = (last, row.size, row.receipted) if row is not None else (last, 0, 0)
+            if asked and row is not None and asked.at <= row.at <= now and not row.refusal and asked.about != about:
+                del self._asked[member.id]  # it has answered, and there is more to ask
+                asked = None
             behind = (
                 row is None
                 or row.at < (self._began or now)
-                or row.size < last
+                or member.id not in cosigned
                 or row.receipted < _written(db, member.id, last)
             )
             here = speaks(versions.get(member.id, "0.1.")) >= SINCE["checkpoint"]
-            if here and behind and not now - wait < asked <= now:
-                found.append(member.id)
+            if here and behind and (asked is None or not now - asked.wait < asked.at <= now):
+                found.append((member.id, about))
         return found
 
 

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
 from hansa.audit import log
@@ -17,12 +17,17 @@ from hansa.audit.log import Entry, Payload
 from hansa.audit.tree import Head, Read, new_nodes, root_at
 from hansa.crypto.merkle import leaf
 from hansa.errors import ProtocolViolation
-from hansa.hub.models import EntryRow, FormerLog, NodeRow, PayloadRow
+from hansa.hub.models import Base, EntryRow, FormerLog, NodeRow, PayloadRow
 from hansa.mail.boxes import Desk
 from hansa.mail.letters import Submitted
 from hansa.messages import HUB, decode, encode
 
 _LOG = 0x68616E7361  # the advisory lock's number
+# Below the object mapper, which costs more than the database does; these rows are never objects that are changed.
+_NEW_ENTRY, _NEW_NODE = (insert(Base.metadata.tables[row.__tablename__]) for row in (EntryRow, NodeRow))
+_LAST = select(func.max(EntryRow.number))
+_LAST_OF = select(func.max(EntryRow.sequence)).where(EntryRow.by == bindparam("author"))
+_DIGEST = select(NodeRow.digest).where(NodeRow.level == bindparam("of_level"), NodeRow.place == bindparam("at"))
 
 
 def record(
@@ -116,8 +121,9 @@ def append(db: Session, entries: Sequence[tuple[bytes, Entry]]) -> None:
         for place, (data, entry) in enumerate(entries, number)
     ]
     nodes = new_nodes(number, hashes, reader(db))
-    db.execute(insert(EntryRow), rows)
-    db.execute(insert(NodeRow), [{"level": level, "place": place, "digest": made} for level, place, made in nodes])
+    connection = db.connection()
+    connection.execute(_NEW_ENTRY, rows)
+    connection.execute(_NEW_NODE, [{"level": level, "place": place, "digest": made} for level, place, made in nodes])
 
 
 def read_entry(db: Session, number: int) -> Entry:
@@ -129,14 +135,14 @@ def reader(db: Session) -> Read:
 
 
 def _node(db: Session, level: int, place: int) -> bytes:
-    found = db.scalar(select(NodeRow.digest).where(NodeRow.level == level, NodeRow.place == place))
+    found: bytes | None = db.connection().execute(_DIGEST, {"of_level": level, "at": place}).scalar()
     if found is None:
         raise LookupError(f"the log has no node {place} of level {level}")
     return found
 
 
 def size(db: Session) -> int:
-    last = db.scalar(select(func.max(EntryRow.number)))
+    last: int | None = db.connection().execute(_LAST).scalar()
     return 0 if last is None else last + 1
 
 
@@ -152,7 +158,7 @@ def former_head(db: Session) -> tuple[int, bytes]:
 
 
 def _next_of(db: Session, author: str) -> int:
-    last = db.scalar(select(func.max(EntryRow.sequence)).where(EntryRow.by == author))
+    last: int | None = db.connection().execute(_LAST_OF, {"author": author}).scalar()
     return 0 if last is None else last + 1
 
 
