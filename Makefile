@@ -3,6 +3,7 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+CORES := -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test test-page world chaos crash-points operator vectors fuzz check bench setup clean
 
@@ -12,7 +13,7 @@ demo: setup  ## four hospitals compute together; ARGS=--once ends by itself
 setup: .venv/installed  ## make .venv and install Hansa into it
 
 test: .venv/developing  ## every test but those that drive a browser
-	@$(BIN)/pytest -m "not browser" $(ARGS)
+	@$(BIN)/pytest $(CORES) -m "not browser" $(ARGS)
 
 test-page: .venv/developing  ## the page in headless Chromium
 	@$(BIN)/pytest -m browser $(ARGS)
@@ -41,7 +42,7 @@ check: .venv/developing  ## style, types, import contracts, migrations, tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -m "not browser" $(ARGS)
+	@$(BIN)/pytest $(CORES) -m "not browser" $(ARGS)
 
 bench: .venv/developing  ## measure, and print ratios taken in one run
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -13,8 +13,8 @@ from tests.crash_points.points import Crash, Point, Points
 from tests.crash_points.runner import Runner
 
 ROLES = {
-    ("hub", role) for role in ("gateway", "fetching", "turning", "posting", "adding up")
-} | {("site", role) for role in ("receiving", "working", "posting")}  # fmt: skip
+    ("hub", role) for role in ("gateway", "fetching", "turning", "ticking", "posting", "adding up")
+} | {("site", role) for role in ("receiving", "working", "reporting", "posting")}  # fmt: skip
 STRIDES = {"sqlite": 101, "postgresql": 283}
 
 

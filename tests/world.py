@@ -38,7 +38,7 @@ from hansa.mail.database import Engines, migrate, open_engine
 from hansa.messages import HUB, decode
 from hansa.plan import Question, make
 from hansa.protocols.base import SiteState
-from hansa_site import journal
+from hansa_site import deeds, journal
 from hansa_site.answering import STATES
 from hansa_site.settings import Policy, Settings, TableSource
 from hansa_site.site import Site
@@ -305,8 +305,16 @@ class World:
         return self.job(run)
 
     def drain(self) -> None:
-        """Until every letter between living parties is acknowledged."""
-        self.run_until(lambda: not any(self._unacked(name) for name in [HUB, *self.names] if name not in self.dead))
+        """Until every letter between living parties is acknowledged, and what sites did is in the log."""
+        alive = [name for name in [HUB, *self.names] if name not in self.dead]
+        self.run_until(lambda: not any(self._unacked(name) or self._unentered(name) for name in alive))
+
+    def _unentered(self, name: str) -> bool:
+        """Whether a site has entries to send, or the hub letters to work off."""
+        with Session(self.engines[name]) as db:
+            if name != HUB:
+                return deeds.unsent(db)
+            return db.scalar(select(boxes.Inbox.id).where(boxes.Inbox.done_at.is_(None)).limit(1)) is not None
 
     def _unacked(self, name: str) -> int:
         with Session(self.engines[name]) as db:

@@ -39,7 +39,7 @@ STALLED_SECONDS = 600.0  # of the world's clock: a job that took longer waited f
 HUB_ROLES = {"turn": "turning", "tick": "ticking", "add_up": "adding up", "adopt": "starting"}
 DOOR_ROLES = {"receive": "gateway"}
 VECTORS_ROLES = {"fetch": "fetching"}
-SITE_ROLES = {"receive": "receiving", "work": "working", "hello": "starting"}
+SITE_ROLES = {"receive": "receiving", "work": "working", "report": "reporting", "hello": "starting"}
 
 
 def small_chunks(patch: pytest.MonkeyPatch) -> None:

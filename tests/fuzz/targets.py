@@ -21,7 +21,22 @@ from hansa.hub import settings as hub_settings
 from hansa.jobs.base import Step
 from hansa.jobs.regression import formula
 from hansa.mail.boxes import Inbox, Outbox
-from hansa.mail.letters import PAYLOADS, TO_HUB, TO_SITE, Ack, Here, Open, Payload, Refusal, Reply, Round, Wanted
+from hansa.mail.letters import (
+    PAYLOADS,
+    TO_HUB,
+    TO_SITE,
+    Ack,
+    Cosigned,
+    Here,
+    Open,
+    Payload,
+    Place,
+    Refusal,
+    Reply,
+    Round,
+    Shown,
+    Wanted,
+)
 from hansa.mail.post import letter_of
 from hansa.messages import HUB, Header, decode, encode, read_envelope
 from hansa.protocols import key_setup, secure_sum
@@ -149,6 +164,8 @@ SELDOM: dict[str, Payload] = {  # what a good job of small vectors needs none of
     "wanted": Wanted((DIGEST,)),
     "here": Here(DIGEST, (DIGEST, bytes(32))),
     "reply": Reply(1, b"message", b"beside"),
+    "checkpoint": Shown(b"old 0\n\nan origin\n", 3, (Place(7, (bytes(32), bytes(32))),), b"a note"),
+    "cosigned": Cosigned(8, 409, b"7\n", 3),
 }
 TABLE = '[[table]]\nname = "t"\npath = "t.csv"\n[table.categories]\ng = ["a", "b"]\n[policy]\nminimum_sites = 3\n'
 FORMULAS = (b"y ~ a + b", b"y ~ a * C(b) - 1", b"log(y) ~ (a + b + c)^2", b"a * b", b"y ~ a.b + sqrt(x1) / z")
