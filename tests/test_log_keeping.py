@@ -14,6 +14,7 @@ from hansa.errors import ProtocolViolation, Refused
 from hansa.hub import actions, checkpoints, exports, log, log_status, queries, retention
 from hansa.hub.actions import Hub
 from hansa.hub.models import CheckpointRow, EntryRow, EvidenceRow, Job, NodeRow, PayloadRow, WitnessRow
+from hansa.mail import boxes
 from hansa.messages import HUB, decode
 from hansa.verify.tiles import Source
 from hansa.verify.verdict import Verdict, verify
@@ -88,6 +89,20 @@ def test_every_member_has_a_receipt_for_each_of_its_entries_and_the_hub_gives_th
         with Session(kept.world.engines[name]) as db:
             for own in log_state.own(db):
                 assert proof.parse(log_state.receipt(db, own.sequence)).index == own.number
+
+
+def test_every_site_enters_what_it_was_told_of_the_answer_though_the_end_is_worked_off_first(tmp_path: Path) -> None:
+    world = World(tmp_path, sites=3)
+    run = world.propose()
+    assert world.finish(run).status == "done"
+    with Session(world.engines[HUB]) as db:
+        letters = [letter for letter in boxes.due(db, world.now) if letter.receiver == "s1"]
+    for letter in letters:  # both lie there before the site has time for either
+        world.sites["s1"].receive(letter.data, world.now)
+    settled(world)
+    with Session(world.engines[HUB]) as db:
+        told = db.scalars(select(EntryRow.by).where(EntryRow.act == "release seen", EntryRow.run == run)).all()
+    assert sorted(told) == world.names
 
 
 def test_a_reviewers_sign_off_is_an_entry_of_the_member(kept: Kept) -> None:

@@ -143,6 +143,8 @@ def shown(db: Session, charter: Charter, site: str) -> Shown:
 
 def take(db: Session, desk: Desk, site: str, answer: Cosigned, now: float) -> None:
     """Keeps a site's cosignatures; ProtocolViolation where they are not over a checkpoint of ours."""
+    if not desk.charter.witnessed:
+        raise ProtocolViolation(f"'{site}' cosigns a log for which the charter names no witnesses")
     row = db.get(WitnessRow, site) or WitnessRow(site=site, size=0, receipted=0, refusal="", at=now)
     db.add(row)
     if answer.status == GRANTED:
