@@ -34,7 +34,7 @@ def open_all(urls: dict[str, str]) -> dict[str, Engine]:
 
 
 def still_open(engines: dict[str, Engine]) -> dict[str, int]:
-    """What has not come to its end: letters not acked, letters not worked off, jobs."""
+    """What has not come to its end: letters not acked, letters not worked off, entries not sent, jobs."""
     left: Counter[str] = Counter()
     for name, engine in engines.items():
         with Session(engine) as db:
@@ -42,6 +42,8 @@ def still_open(engines: dict[str, Engine]) -> dict[str, int]:
             left[f"letters at {name} not worked off"] = _count(db, Inbox.done_at.is_(None))
             if name == HUB:
                 left["jobs"] = _count(db, Job.status.in_(models.OPEN))
+            else:
+                left[f"entries of {name} not sent"] = _count(db, ~journal.OwnEntry.sent)
     return {what: number for what, number in left.items() if number}
 
 
