@@ -196,9 +196,9 @@ def test_a_histogram_is_proposed_computed_by_four_sites_and_shown_with_its_plot_
     _go(page, "Log")
     _choose(page, "Act", "released")
     expect(_cell(page, "released").first).to_be_attached()
-    page.get_by_role("button", name="Check the links").click()
-    expect(page.get_by_text(re.compile(r"The links of all \d+ entries hold"))).to_be_visible()
-    expect(page.get_by_text("the hub alone writes this log")).to_be_visible()
+    page.get_by_role("button", name="Check the tree").click()
+    expect(page.get_by_text(re.compile(r"The tree of all \d+ entries holds"))).to_be_visible()
+    expect(page.get_by_text("It is the hub that says so")).to_be_visible()
 
 
 def test_a_summary_shows_its_table_and_the_json_file_has_the_digest_that_the_log_holds(
