@@ -294,6 +294,17 @@ def test_a_charter_of_the_first_format_may_be_followed_by_one_of_the_second_and_
         charters._check_follows(replace(before, version=3, previous=newer.digest), newer)
 
 
+def test_a_charter_of_the_first_format_follows_no_other_whoever_signed_it() -> None:
+    """Its signatures are by the keys that it names itself, so anybody can make one."""
+    old, data = first_format()
+    with pytest.raises(ProtocolViolation, match="does not follow"):
+        load(data, CHARTER)
+    newer = encode(replace(old, version=2))
+    signatures = tuple(KEYS[site].signing.sign("charter", newer) for site in SITES)
+    with pytest.raises(ProtocolViolation):
+        load(encode(FirstSignedCharter(newer, signatures)))
+
+
 def test_the_second_formats_bytes_can_not_say_that_they_are_of_the_first() -> None:
     with pytest.raises(ProtocolViolation):
         charters.read(encode(replace(CHARTER, format=1)))
