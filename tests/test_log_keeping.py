@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from hansa.audit import log as audit_log
 from hansa.audit import proof, roster
 from hansa.audit.log import Payload, read
 from hansa.errors import ProtocolViolation, Refused
@@ -200,3 +202,12 @@ def test_the_hubs_own_check_finds_a_database_that_was_changed(kept: Kept, sort: 
             db.execute(delete(EntryRow).where(EntryRow.number >= log.size(db) - 1))
     with pytest.raises(ProtocolViolation):
         queries.check_log(kept.hub)
+
+
+def test_an_entry_of_a_time_that_no_page_can_show_is_none(kept: Kept) -> None:
+    with Session(kept.world.engines["s1"]) as db:
+        entry = log_state.own(db)[0].entry
+    for milliseconds in (audit_log.LATEST + 1, 2**53):
+        data = audit_log.sign(replace(entry, milliseconds=milliseconds), kept.world.keys["s1"].consent)
+        with pytest.raises(ProtocolViolation):
+            audit_log.check(data, kept.world.charter)

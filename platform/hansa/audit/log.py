@@ -23,6 +23,7 @@ from hansa.messages import HUB, Signature, decode, encode
 _PURPOSE = "log entry"
 MOST_BYTES = 65_535  # of leaf data (C2SP tlog-tiles)
 SALT_BYTES = 32
+LATEST = 7_258_118_400_000  # the year 2200: a member must not write times that no calendar or page can show
 
 OF_HUB = frozenset(
     {
@@ -69,7 +70,7 @@ class Entry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     log: Origin
     by: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,31}\Z")]
     sequence: Annotated[int, Meta(ge=0, le=2**53)]
-    milliseconds: Annotated[int, Meta(ge=0, le=2**53)]  # since 1970, by the author's clock
+    milliseconds: Annotated[int, Meta(ge=0, le=LATEST)]  # since 1970, by the author's clock
     act: Annotated[str, Meta(max_length=40)]
     run: Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")]  # empty where the act belongs to no job
     details: dict[Annotated[str, Meta(max_length=40)], Text]
