@@ -9,21 +9,33 @@ from msgspec.structs import replace
 from hansa.errors import Refused
 from hansa.jobs.base import Column, Schema
 from hansa_site.consent import may_propose, may_take_part, survivors_allowed
-from hansa_site.settings import Policy, Settings, TableSource, convert, read_settings
+from hansa_site.policy import Floors, Policy
+from hansa_site.settings import Settings, TableSource, convert, read_settings
 from tests.test_plan import PLAN
 
+NOW = 1_800_000_000.0
 SCHEMA = Schema("patients", (Column("age", "number"), Column("sex", "text")))
 
 
 def test_the_policy_of_a_new_site_answers_every_kind_and_every_member() -> None:
-    may_take_part(Policy(), PLAN, "b", SCHEMA)
+    may_take_part(Policy(), PLAN, "b", SCHEMA, NOW)
     may_propose(Policy(), PLAN, "a")
     survivors_allowed(Policy(), "b", ["b", "c", "d"])
 
 
 def test_a_policy_that_covers_the_question_says_yes() -> None:
-    policy = Policy(("summary",), ("patients",), ("a",), 3, ("a", "d"), False)
-    may_take_part(policy, PLAN, "b", SCHEMA)
+    policy = Policy(
+        kinds=("summary",),
+        tables=("patients",),
+        columns={"patients": ("age",)},
+        proposers=("a",),
+        recipients=("a", "b", "c", "d"),
+        purposes=("", "a study"),
+        must_take_part=("a", "d"),
+        hours=("mon-sun 00:00-24:00",),
+        sign_proposals=False,
+    )
+    may_take_part(policy, PLAN, "b", SCHEMA, NOW)
 
 
 @pytest.mark.parametrize(
@@ -35,20 +47,30 @@ def test_a_policy_that_covers_the_question_says_yes() -> None:
         ({"proposers": ("b", "c")}, "questions of 'a'"),
         ({"minimum_sites": 4}, "at least 4 sites, the plan 3"),
         ({"must_take_part": ("a", "e")}, "'e' to take part"),
+        ({"recipients": ("a",)}, "no answer to 'b'"),
+        ({"purposes": ("a study",)}, "the purpose ''"),
+        ({"columns": {"patients": ("sex",)}}, "column 'age' of 'patients'"),
+        ({"kind_digests": {"summary": "0" * 64}}, "other code than is installed"),
+        ({"hours": ("sat-sun 00:00-24:00",)}, "in its hours only"),
+        ({"disclosure": Floors(minimum_cell=11)}, "counts below 11"),
+        ({"disclosure": Floors(round_to=5)}, "multiples of 5"),
+        ({"disclosure": Floors(parameters_percent=10)}, "10 parameters per hundred"),
+        ({"disclosure": Floors(dominance_percent=80)}, "80 % of a sum"),
+        ({"disclosure": Floors(minimum_rows=4)}, "at least 4 rows"),
     ],
 )
 def test_each_rule_of_a_policy_refuses_by_itself_and_says_so(change: dict[str, Any], words: str) -> None:
     with pytest.raises(Refused, match=words):
-        may_take_part(replace(Policy(), **change), PLAN, "b", SCHEMA)
+        may_take_part(replace(Policy(), **change), PLAN, "b", SCHEMA, NOW)
 
 
 def test_a_plan_that_does_not_name_the_site_is_refused() -> None:
     with pytest.raises(Refused, match="does not name this site"):
-        may_take_part(Policy(), replace(PLAN, sites=("a", "c", "d")), "b", SCHEMA)
+        may_take_part(Policy(), replace(PLAN, sites=("a", "c", "d")), "b", SCHEMA, NOW)
 
 
 def test_a_floor_above_the_policys_is_no_reason_to_refuse() -> None:
-    may_take_part(Policy(minimum_sites=4), replace(PLAN, minimum_sites=4), "b", SCHEMA)
+    may_take_part(Policy(minimum_sites=4), replace(PLAN, minimum_sites=4), "b", SCHEMA, NOW)
 
 
 @pytest.mark.parametrize(
@@ -61,13 +83,13 @@ def test_a_floor_above_the_policys_is_no_reason_to_refuse() -> None:
 )
 def test_a_question_that_the_table_can_not_answer_is_refused(schema: Schema) -> None:
     with pytest.raises(Refused, match="age"):
-        may_take_part(Policy(), PLAN, "b", schema)
+        may_take_part(Policy(), PLAN, "b", schema, NOW)
 
 
 @pytest.mark.parametrize("parameters", [b'{"columns":[]}', b'{"of":["age"]}', b"{}"])
 def test_parameters_that_the_kind_does_not_know_are_refused(parameters: bytes) -> None:
     with pytest.raises(Refused):
-        may_take_part(Policy(), replace(PLAN, parameters=parameters), "b", SCHEMA)
+        may_take_part(Policy(), replace(PLAN, parameters=parameters), "b", SCHEMA, NOW)
 
 
 @pytest.mark.parametrize("site", ["b", "hub", ""])

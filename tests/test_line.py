@@ -19,7 +19,7 @@ from hansa.messages import HUB, read_envelope
 from hansa.plan import Question
 from hansa_site.journal import Act, Run
 from tests.test_world import check_right, took_part
-from tests.world import PERSON, Faults, World
+from tests.world import EVERYTHING, PERSON, Faults, World
 
 NOW = 1000.0
 SITES = ("a", "b", "c")
@@ -72,6 +72,22 @@ def test_eight_jobs_go_first_at_once_and_the_ninth_waits_though_its_table_is_fre
     running = [job(str(number), "running", sites=(f"s{number}",), since=1) for number in range(7)]
     waiting = [job(str(number), sites=(f"s{number}",)) for number in (7, 8)]
     assert turns(*running, *waiting) == ["7"]
+
+
+def test_the_more_jobs_are_at_work_the_longer_they_hold_their_places() -> None:
+    """Otherwise each that passes slows down all, more pass, and none ends."""
+    for rounds_of_eight, holds in ((1, 60), (2, 120), (3, 240), (4, 480)):
+        slow = [
+            job(str(number), "running", sites=(f"s{number}",), since=9_999) for number in range(8 * rounds_of_eight)
+        ]
+        newest = [InLine(one.run, one.status, one.table, one.sites, NOW - holds + 0.1) for one in slow[-8:]]
+        assert turns(*slow[:-8], *newest, job("new", sites=("z",)), now=NOW) == []
+        assert turns(*slow[:-8], *newest, job("new", sites=("z",)), now=NOW + 0.2) == ["new"]
+
+
+def test_a_job_for_which_a_person_decides_is_not_at_work() -> None:
+    resting = [InLine(str(number), "consenting", "t", (f"s{number}",), NOW - 11, rests=True) for number in range(100)]
+    assert turns(*resting, job("new")) == ["new"]
 
 
 def test_a_clock_that_is_set_back_holds_nothing() -> None:
@@ -173,7 +189,7 @@ def test_too_many_open_jobs_are_refused_with_a_sentence(tmp_path: Path, monkeypa
     world = World(tmp_path, sites=3)
     hub = world.hub()
     monkeypatch.setattr(actions, "MOST_OPEN", 2)
-    question = Question("summary", "numbers", {"columns": ["x"]})
+    question = Question("summary", "numbers", {"columns": ["x"]}, disclosure=EVERYTHING)
     runs = [actions.propose(hub, PERSON, question) for _ in range(2)]
     with pytest.raises(Refused, match=f"2 jobs of '{world.names[0]}' are open: ask again when some have ended"):
         actions.propose(hub, PERSON, question)

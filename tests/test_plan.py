@@ -12,6 +12,7 @@ from hansa.jobs import EXAMPLES
 from hansa.jobs.base import Column, Schema
 from hansa.messages import encode
 from hansa.plan import Plan, Question, load, make, question_from, read_question
+from hansa.privacy.disclosure import Rules as Disclosure
 from tests.test_charter import CHARTER, SITES
 
 RUN = "0123456789abcdef" * 2
@@ -26,6 +27,7 @@ def having(sites: tuple[str, ...], kind: str = "") -> dict[str, Schema]:
     return dict.fromkeys(sites, Schema("patients", tuple(Column(name, "number") for name in NAMES)))
 
 
+FIELDS_OF_0_1 = tuple(Plan.__struct_fields__[:10])
 PLAN = make(QUESTION, CHARTER, RUN, "a", having(SITES))
 TEXT = """
 kind = "summary"
@@ -41,6 +43,21 @@ def test_a_plan_comes_back_from_its_bytes() -> None:
     assert load(encode(PLAN), CHARTER) == PLAN
     assert PLAN.job().columns() == ("age",)
     assert PLAN.sites == SITES
+
+
+def test_a_plan_of_the_first_version_keeps_its_bytes_and_says_less() -> None:
+    first = make(QUESTION, CHARTER, RUN, "a", having(SITES), version=1)
+    assert first.encoded == encode(tuple(getattr(first, name) for name in FIELDS_OF_0_1))
+    assert load(first.encoded, CHARTER) == first
+    assert (first.recipients, first.disclosure) == ((), None)
+
+
+def test_who_receives_the_answer_is_who_asks_and_who_takes_part_unless_it_is_said() -> None:
+    asked = replace(QUESTION, sites=("b", "c", "d"))
+    assert make(asked, CHARTER, RUN, "a", having(SITES)).recipients == SITES
+    assert make(replace(asked, recipients=("d", "a")), CHARTER, RUN, "a", having(SITES)).recipients == ("a", "d")
+    with pytest.raises(Refused, match="'z' is to receive the answer"):
+        make(replace(asked, recipients=("z",)), CHARTER, RUN, "a", having(SITES))
 
 
 @pytest.mark.parametrize("kind", list(EXAMPLES))
@@ -70,7 +87,7 @@ def test_one_question_has_one_digest_whatever_the_order_of_its_parameters() -> N
 
 
 CHANGES: dict[str, Any] = {
-    "version": 2,
+    "version": 1,
     "run": "f" * 32,
     "charter": bytes(32),
     "proposer": "b",
@@ -80,6 +97,10 @@ CHANGES: dict[str, Any] = {
     "minimum_sites": 4,
     "kind": "histogram",
     "parameters": b'{"columns":["weight"]}',
+    "recipients": ("a",),
+    "purpose": "a study",
+    "expires": 1,
+    "disclosure": Disclosure(minimum_cell=3),
 }
 
 
@@ -92,7 +113,15 @@ def test_the_digest_of_a_plan_changes_with_every_field() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2},
+        {"version": 3},
+        {"version": 1},
+        {"recipients": ()},
+        {"recipients": ("b", "a")},
+        {"recipients": ("z",)},
+        {"disclosure": None},
+        {"purpose": "two\nlines"},
+        {"purpose": "x" * 201},
+        {"expires": -1},
         {"run": "x"},
         {"charter": bytes(32)},
         {"charter": b""},

@@ -29,13 +29,16 @@ from hansa.mail.letters import PAYLOADS, STANDING, TO_HUB, TO_SITE, Ack, Hello, 
 from hansa.messages import HUB, SUITE, Header, encode, read_envelope, seal_letter
 from hansa.plan import Question
 from hansa_site.journal import HubSeen
-from hansa_site.settings import Policy, Settings, TableSource
+from hansa_site.policy import Floors, Policy
+from hansa_site.settings import Settings, TableSource
 from hansa_site.site import Site
 from hansa_site.vault import read_charter, read_keys
 from tests.recorded.__main__ import ROWS
 from tests.test_letters import CHARTER, DESKS, FOLDER, KEYS, RUN
-from tests.world import PERSON, World
+from tests.world import EVERYTHING, PERSON, World
 
+# What an institution says while its consortium upgrades; the recorded tables are tiny.
+UPGRADING = Policy(plans_of_0_1=True, disclosure=Floors(minimum_cell=1, minimum_rows=1))
 RECORDED = Path(__file__).parent / "recorded" / "0.1.zip"
 
 
@@ -66,7 +69,7 @@ class Recorded:
         engine = self.engines[name] = open_engine(f"sqlite:///{home}/site.sqlite")
         migrate(engine, "site")
         desk = self.desks[name] = Desk(name, read_charter(home, name), read_keys(home), Folder(home / "chunks"))
-        settings = Settings(name, "unused", "unused", (TableSource("t", "t.csv"),), Policy())
+        settings = Settings(name, "unused", "unused", (TableSource("t", "t.csv"),), UPGRADING)
         self.sites[name] = Site(Engines(engine, engine, engine), desk, settings, home, bytes, FOLDER)
         self.doors[name] = Door(self.engines[HUB], self.desks[HUB], name, FOLDER)
 
@@ -207,7 +210,7 @@ def test_a_job_that_the_last_version_proposed_stands_in_line_once_it_is_signed(r
         site.hello(now)
     for _ in range(6):
         recorded.post()
-    run = actions.propose(hub, PERSON, Question("table", "t", {"rows": "y"}))
+    run = actions.propose(hub, PERSON, Question("table", "t", {"rows": "y"}, disclosure=EVERYTHING))
     with Session(recorded.engines[HUB]) as db, db.begin():
         job = db.get_one(Job, run)
         job.table_name, job.place = "", 0  # as the migration leaves it
@@ -259,7 +262,7 @@ def says(world: World, site: str, version: str) -> None:
 
 def test_a_site_too_many_versions_away_is_asked_nothing_and_the_person_is_told_why(tmp_path: Path) -> None:
     world = World(tmp_path, sites=4)
-    hub, question = world.hub(), Question("summary", "numbers", {"columns": ["x"]})
+    hub, question = world.hub(), Question("summary", "numbers", {"columns": ["x"]}, disclosure=EVERYTHING)
     says(world, "s3", "0.9.0")
     sentence = f"nothing is asked of 's3': Hansa {hansa.__version__} and 0.9.0 don't work together"
     with pytest.raises(Refused, match=sentence):

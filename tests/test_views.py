@@ -64,8 +64,10 @@ def signed_in(hub: Hub, name: str = NAME) -> AppTest:
 
 def view(name: str, person: str = NAME, member: str = "east", **query: str) -> AppTest:
     source = (
-        f"from hansa_dashboard import session\nfrom hansa_dashboard.views import {name}\n"
-        f"{name}.show(session.the_hub(), session.Person({person!r}, {member!r}))\n"
+        "from hansa.hub import queries\nfrom hansa_dashboard import session\n"
+        f"from hansa_dashboard.views import {name}\n"
+        f"who = queries.viewer(session.the_hub(), {person!r})\n"
+        f"{name}.show(session.the_hub(), session.Person({person!r}, {member!r}, who))\n"
     )
     page = AppTest.from_string(source, default_timeout=30)
     for key, value in query.items():
@@ -150,7 +152,10 @@ def test_only_a_person_of_the_proposer_is_offered_to_cancel(hub: Hub) -> None:
 
 
 def test_a_job_that_is_not_there_is_said_not_to_be_there(hub: Hub) -> None:
-    assert view("job", run="0" * 32).info[0].value == "There is no such job at this hub."
+    assert (
+        view("job", run="0" * 32).info[0].value
+        == "There is no such job at this hub, or it does not concern your institution."
+    )
 
 
 def test_too_few_participants_are_refused_before_anything_is_sent(hub: Hub) -> None:

@@ -26,7 +26,7 @@ from hansa.plan import Question, make
 from hansa_site.journal import Act
 from hansa_site.settings import Settings, TableSource
 from hansa_site.site import Site
-from tests.world import World
+from tests.world import EVERYTHING, World
 
 CHILD = """
 import sys, time
@@ -154,7 +154,7 @@ def test_letters_of_many_jobs_are_answered_once_by_two_workers_with_several_thre
 def make_plan(world: World, run: str) -> bytes:
     """A question that s1 asks."""
     schema = Schema("numbers", (Column("x", "number"),))
-    question = Question("summary", "numbers", {"columns": ["x"]})
+    question = Question("summary", "numbers", {"columns": ["x"]}, disclosure=EVERYTHING)
     return encode(make(question, world.charter, run, "s1", dict.fromkeys(world.names, schema)))
 
 

@@ -36,15 +36,19 @@ from hansa.mail.boxes import Desk, Outbox
 from hansa.mail.carriage import Carriage
 from hansa.mail.database import Engines, migrate, open_engine
 from hansa.messages import HUB, decode
-from hansa.plan import Question, make
+from hansa.plan import Disclosure, Question, make
 from hansa.protocols.base import SiteState
 from hansa_site import deeds, journal
 from hansa_site.answering import STATES
-from hansa_site.settings import Policy, Settings, TableSource
+from hansa_site.policy import Floors, Policy
+from hansa_site.settings import Settings, TableSource
 from hansa_site.site import Site
 from tests import cards
 
 PERSON = "analyst"
+# A site here has one row, and the answer is its number.
+EVERYTHING = Disclosure(minimum_cell=1, minimum_rows=1)
+OPEN = Policy(disclosure=Floors(minimum_cell=1, minimum_rows=1))
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,7 @@ class World:
         rules: Rules | None = None,
         urls: Mapping[str, str] = {},
         hub_chunks: Chunks | None = None,
+        policy: Policy = OPEN,
     ) -> None:
         self.chance = random.Random(seed)
         self.faults, self.counts, self.now = faults, Counts(), 1_800_000_000.0
@@ -160,7 +165,7 @@ class World:
         if hub_chunks is not None:
             self.desks[HUB] = Desk(HUB, self.charter, hub_keys, hub_chunks)
         self._shelves: dict[str, dict[bytes, bytes]] = {name: {} for name in self.names}
-        self._urls = urls
+        self._urls, self.policy = urls, policy
         self.engines = {name: self._open(name) for name in [HUB, *self.names]}
         for name in self.names:
             (folder / f"{name}.csv").write_text(f"x\n{self.values[name]}\n", encoding="utf-8")
@@ -190,7 +195,7 @@ class World:
 
     def _site(self, name: str) -> Site:
         source = TableSource("numbers", str(self._folder / f"{name}.csv"))
-        settings = Settings(name, "unused", "unused", (source,), Policy())
+        settings = Settings(name, "unused", "unused", (source,), self.policy)
         engines = Engines(*[self.engines[name]] * 3)
         carriage = self._carriage(name, HUB)
         worker = f"{name}-{self.counts.restarts}"
@@ -246,7 +251,8 @@ class World:
     def propose(self, minimum_sites: int = 3, sites: tuple[str, ...] = ()) -> str:
         """Asks for the summary of everybody's number; gives the run."""
         run = f"{self.chance.getrandbits(128):032x}"
-        question = Question("summary", "numbers", {"columns": ["x"]}, sites, minimum_sites=minimum_sites)
+        parameters = {"columns": ["x"]}
+        question = Question("summary", "numbers", parameters, sites, minimum_sites=minimum_sites, disclosure=EVERYTHING)
         schema = Schema("numbers", (Column("x", "number"),))
         plan = make(question, self.charter, run, self.names[0], dict.fromkeys(self.names, schema))
         with Session(self.engines[HUB]) as db, db.begin():
@@ -268,6 +274,7 @@ class World:
             if name not in self.dead:
                 while self.sites[name].work(self.now):
                     pass
+                self.sites[name].decide(self.now)
                 self.sites[name].report(self.now)
         if HUB not in self.dead:
             waiting, closed = self.coordinator.tick(self.now)

@@ -65,12 +65,16 @@ def glm(answer: GlmAnswer, _about: str) -> Picture:
     )
     facts = (
         ("Rows", f"{answer.n:,}"),
-        ("Left out", f"{answer.dropped:,}"),
+        ("Left out", _count(answer.dropped)),
         ("Deviance", f"{answer.deviance:,.6g}"),
         ("AIC", f"{answer.aic:,.6g}"),
         ("Iterations", f"{answer.iterations}{'' if answer.converged else ', not converged'}"),
     )
     return Picture(table, (_coefficients(table),), facts)
+
+
+def _count(count: int | None) -> str:
+    return "not shown" if count is None else f"{count:,}"
 
 
 def _coefficients(table: pd.DataFrame) -> Chart:
@@ -92,10 +96,10 @@ def _coefficients(table: pd.DataFrame) -> Chart:
 def histogram(answer: HistogramAnswer, about: str) -> Picture:
     table = pd.DataFrame({"from": answer.edges[:-1], "to": answer.edges[1:], "count": answer.counts})
     facts = (
-        ("Rows with a number", f"{answer.n:,}"),
-        ("Missing", f"{answer.missing:,}"),
-        ("Below", f"{answer.below:,}"),
-        ("Above", f"{answer.above:,}"),
+        ("Rows with a number", _count(answer.n)),
+        ("Missing", _count(answer.missing)),
+        ("Below", _count(answer.below)),
+        ("Above", _count(answer.above)),
     )
     chart = (
         alt.Chart(table)
@@ -113,7 +117,7 @@ def histogram(answer: HistogramAnswer, about: str) -> Picture:
 
 
 def table(answer: TableAnswer, about: str) -> Picture:
-    facts = [("Rows", f"{answer.n:,}"), ("Missing", f"{answer.missing:,}")]
+    facts = [("Rows", _count(answer.n)), ("Missing", _count(answer.missing))]
     if answer.chi_squared is not None and answer.p is not None:
         facts += [
             ("Chi-squared", f"{answer.chi_squared:.5g}"),
@@ -123,7 +127,7 @@ def table(answer: TableAnswer, about: str) -> Picture:
     if answer.column_names:
         return Picture(_crossed(answer), (_heat(answer),), tuple(facts))
     counts = [row[0] for row in answer.counts]
-    share = [count / answer.n for count in counts]
+    share = [count / answer.n if count is not None and answer.n else None for count in counts]
     one = pd.DataFrame({"category": answer.row_names, "count": counts, "share": share})
     chart = (
         alt.Chart(one)
@@ -156,7 +160,7 @@ def _heat(answer: TableAnswer) -> Chart:
             for j, column in enumerate(answer.column_names)
         ]
     )
-    most = max(max(row) for row in answer.counts)
+    most = max(count or 0 for row in answer.counts for count in row)
     base = alt.Chart(cells).encode(
         x=alt.X("column:N", sort=None, title=None, axis=alt.Axis(labelAngle=0, orient="top")),
         y=alt.Y("row:N", sort=None, title=None, axis=alt.Axis(labelLimit=260)),
@@ -186,7 +190,7 @@ def summary(answer: SummaryAnswer, _about: str) -> Picture:
         for percent, bracket in figures.quantiles.items():
             row[percent] = f"{bracket.low:.6g} to {bracket.high:.6g}"
         rows.append(row)
-    counts = [figures.count for figures in answer.columns.values()]
+    counts = [figures.count or 0 for figures in answer.columns.values()]
     same = f"{counts[0]:,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
     facts = (("Columns", str(len(rows))), ("Rows with a number", same))
     return Picture(

@@ -13,14 +13,18 @@ import streamlit as st
 
 from hansa.hub import actions, queries
 from hansa.hub.actions import Hub
+from hansa.hub.queries import Viewer
 
 _TOKEN = "token"  # noqa: S105  # the name under which it is kept
 _HASHING = threading.BoundedSemaphore(2)  # a password's hash takes 64 MiB: not more than two at a time
 
 
 class Person(NamedTuple):
+    """Who is signed in; `viewer` with the roles of this very run of the page."""
+
     name: str
     member: str
+    viewer: Viewer
 
 
 @st.cache_resource(show_spinner=False)
@@ -40,7 +44,7 @@ def person(hub: Hub) -> Person | None:
     if found is None:
         st.session_state.pop(_TOKEN, None)
         return None
-    return Person(*found)
+    return Person(*found, queries.viewer(hub, found[0]))
 
 
 def still_good(hub: Hub) -> bool:

@@ -153,7 +153,7 @@ def replay(evidence: Evidence, charter: Charter, chunks: Chunks = nowhere, pick:
         steps.append(ReplayedStep(opened.step.name, opened.survivors, tuple(dropped), size_of_total, opened.recomputed))
     if opened is None:
         raise ProtocolViolation("the evidence holds no step")
-    return Replayed(plan, tuple(steps), _check_answer(evidence, job, opened))
+    return Replayed(plan, tuple(steps), _check_answer(evidence, plan, opened))
 
 
 def _check_signature(public: bytes, purpose: str, message: bytes, signature: bytes, whose: str) -> None:
@@ -349,10 +349,12 @@ def _open_secrets(opening: Opening, session: Session, survivors: int, open_edges
 # ---- the answer ----
 
 
-def _check_answer(evidence: Evidence, job: Job, last: _Opened) -> bool:
-    """Whether the released answer is, to the byte, what the last total gives; within a relative 1e-6 it must be."""
+def _check_answer(evidence: Evidence, plan: Plan, last: _Opened) -> bool:
+    """Whether the released answer is, to the byte, what the last total gives under the plan's rules of disclosure;
+    within a relative 1e-6 it must be."""
     try:
-        due = job.advance(last.step, last.total)
+        due = plan.job().advance(last.step, last.total)
+        due = due if isinstance(due, Step) else plan.release(due)
     except (Refused, NotEnoughSites, ValueError, ArithmeticError) as error:
         raise ProtocolViolation("the last total has no answer") from error
     if isinstance(due, Step):

@@ -22,10 +22,11 @@ from hansa import replay
 from hansa.errors import NotEnoughSites, ProtocolViolation, Refused
 from hansa.hub import actions, models, queries
 from hansa.hub.models import Job, Participant
-from hansa.plan import Question
+from hansa.plan import Disclosure, Question
 
 SITES = ("a", "b", "c", "d")
 PERSON, OPEN_JOBS = "chaos", 3
+EVERYTHING = Disclosure(minimum_cell=1)  # every row is to be seen
 LEVELS = 190  # of g and of h: 36 100 cells are more than a letter takes
 ROWS = 60
 
@@ -49,13 +50,12 @@ def question(chance: random.Random) -> Question:
     """A small table of two steps, a summary of several, or now and then a table too large for a letter."""
     drawn = chance.random()
     if drawn < 0.6:
-        return Question("table", "numbers", {"rows": "s"}, minimum_sites=3)
+        return Question("table", "numbers", {"rows": "s"}, minimum_sites=3, disclosure=EVERYTHING)
     if drawn < 0.9:
-        return Question("summary", "numbers", {"columns": ["x"]}, minimum_sites=3)
+        return Question("summary", "numbers", {"columns": ["x"]}, minimum_sites=3, disclosure=EVERYTHING)
     names = [str(level) for level in range(LEVELS)]
-    return Question(
-        "table", "numbers", {"rows": "g", "columns": "h", "levels": {"g": names, "h": names}}, minimum_sites=3
-    )
+    large = {"rows": "g", "columns": "h", "levels": {"g": names, "h": names}}
+    return Question("table", "numbers", large, minimum_sites=3, disclosure=EVERYTHING)
 
 
 def wrong(answer: dict[str, Any], sites: Collection[str]) -> str:

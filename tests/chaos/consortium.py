@@ -227,6 +227,7 @@ class Running:
             content = {"name": site, "mailbox": server.client_url(rules.site_user(site), theirs)}
             source = TableSource("numbers", str(self.root / "tables" / f"{site}.csv"))
             told = content | {"database": self.urls[site], "table": [{"name": source.name, "path": source.path}]}
+            told["policy"] = {"disclosure": {"minimum_cell": 1}}  # what is counted is every row
             write_toml(self.homes.site(site) / "site.toml", told)
         private = self._serve(PRIVATE, rules.private_rules(digests[1], admin), ours)
         self.urls[HUB] = self._url(HUB, self.database is not None)

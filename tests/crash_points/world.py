@@ -31,7 +31,7 @@ from hansa.replay import replay
 from hansa_site import journal, vectors
 from tests.crash_points.points import Crash, Point, Points
 from tests.test_replay import evidence_of
-from tests.world import PERSON, AtOnce, Flight, Shelf, World
+from tests.world import EVERYTHING, PERSON, AtOnce, Flight, Shelf, World
 
 SEED = 11
 PATIENT = Rules(round_seconds=3600)
@@ -166,7 +166,9 @@ class CrashWorld(World):
     def propose(self, minimum_sites: int = 3, sites: tuple[str, ...] = ()) -> str:
         """Asks for the table of everybody's number: a total of 256 numbers, and one of as many as there are sites."""
         run = f"{next(self._runs):032x}"
-        question = Question("table", "numbers", {"rows": "x"}, sites, minimum_sites=minimum_sites)
+        question = Question(
+            "table", "numbers", {"rows": "x"}, sites, minimum_sites=minimum_sites, disclosure=EVERYTHING
+        )
         schema = Schema("numbers", (Column("x", "number"),))
         plan = make(question, self.charter, run, self.names[0], dict.fromkeys(self.names, schema))
         with Session(self.engines[HUB]) as db, db.begin():

@@ -11,7 +11,7 @@ from hansa.hub import actions, models, queries
 from hansa.hub.models import Job
 from hansa.messages import HUB
 from hansa.plan import Question
-from tests.chaos.asking import PERSON, SITES, wrong
+from tests.chaos.asking import EVERYTHING, PERSON, SITES, wrong
 from tests.chaos.consortium import Running, running
 from tests.chaos.counting import count, open_all, still_open
 
@@ -51,7 +51,9 @@ def test_a_process_that_dies_at_a_commit_is_started_again_and_the_job_ends_right
     process.kill()
     process.start()
     process.plight = {}
-    run = actions.propose(hub, PERSON, Question("table", "numbers", {"rows": "s"}, minimum_sites=3))
+    run = actions.propose(
+        hub, PERSON, Question("table", "numbers", {"rows": "s"}, minimum_sites=3, disclosure=EVERYTHING)
+    )
     job = finished(parties, hub, run)
     assert process.unbidden == before + 1, "it lived on"
     assert job.status == models.DONE, job.reason

@@ -9,7 +9,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -17,7 +16,7 @@ from sqlalchemy.orm import Session
 import hansa
 from hansa.crypto.keys import digest, verify
 from hansa.errors import NotEnoughSites, ProtocolViolation, Refused
-from hansa.jobs.base import Job, Step, Table, check_step, from_ring, to_ring
+from hansa.jobs.base import Column, Job, Step, Table, check_step, from_ring, size, to_ring
 from hansa.jobs.verification import check_follows
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Inbox
@@ -31,46 +30,32 @@ from hansa.mail.letters import (
     Released,
     Reply,
     Round,
-    Signed,
     SignPlan,
+    Waits,
     Welcome,
     apart,
     sentence,
 )
 from hansa.messages import decode, encode, read_envelope
-from hansa.plan import SIGNED_BY_MEMBER, SIGNED_BY_PROPOSER, Plan, load
+from hansa.plan import SIGNED_BY_PROPOSER, Plan, load
+from hansa.privacy.disclosure import refuse_site
 from hansa.protocols.base import Own, SiteState, Spread, Vector
 from hansa.protocols.key_setup import Encapsulating, Invited, Manifest, Offered, Paired, Revealed
 from hansa.protocols.secure_sum import Contribute, Contributed, Lock, LockedSet, Masked, Waiting
 from hansa_site import consent, tables
+from hansa_site.deciding import consented, refuse_withdrawn, signed_proposal
 from hansa_site.deeds import Deed
 from hansa_site.journal import HubSeen, Run, Said
+from hansa_site.journal import Waiting as WaitingRow
+from hansa_site.outcome import Asked, Outcome
 from hansa_site.settings import Settings
 from hansa_site.vectors import Missing, Vectors
 
 log = logging.getLogger("hansa.site")
 STATES: Any = Invited | Offered | Revealed | Encapsulating | Waiting | Masked | LockedSet
-MAX_STEPS = 200
 MAX_ATTEMPTS = 3  # at one letter, before an error of our own ends the job
 LOADED = 8  # jobs whose rows stay in memory; those of others are read again
 OWN_ERROR = "an error of the site's own; its log says more"
-
-
-class Outcome(Struct, frozen=True):
-    """What working off a letter leads to; stored in one transaction. A violation (`aside`) changes nothing else."""
-
-    letters: tuple[tuple[str, Payload], ...] = ()
-    status: str | None = None  # of the run from now on
-    state: SiteState | None = None
-    erase: bool = False
-    aside: str = ""
-    plan: bytes | None = None  # of a run that begins here
-    attempt: int | None = None
-    contributed: bool = False
-    said: Said | None = None
-    act: str = ""
-    welcome: Welcome | None = None  # the hub is up
-    deeds: tuple[Deed, ...] = ()  # for the log
 
 
 class Answering:
@@ -90,11 +75,15 @@ class Answering:
         self._draw, self._vectors, self._spread = draw, vectors, spread
         self._loaded: dict[str, Table] = {}  # rows of running jobs; a restart reads them again
 
-    def answer(self, row: Inbox, data: bytes, run: Run | None, attempts: int) -> Outcome | Missing | None:
+    def forget(self, run: str) -> None:
+        """The rows of a job that has ended."""
+        self._loaded.pop(run, None)
+
+    def answer(self, row: Inbox, data: bytes, run: Run | None, attempts: int, now: float) -> Outcome | Missing | None:
         """Our three errors are answers; a bug of ours is logged whole, tried again, and ends the job the third time.
         What passes is the caller's: a disk that was full for a moment must not end a job."""
         try:
-            return self._outcome(row, data, run)
+            return self._outcome(row, data, run, now)
         except ProtocolViolation as violation:
             reason = sentence(str(violation))
             return Outcome((("refusal", Refusal(reason)),), aside=reason, act=f"sets a letter aside: {reason}")
@@ -111,23 +100,23 @@ class Answering:
                 return None
             return Outcome((("refusal", Refusal(OWN_ERROR)),), f"refused: {OWN_ERROR}", erase=True, act=OWN_ERROR)
 
-    def _outcome(self, row: Inbox, data: bytes, run: Run | None) -> Outcome | Missing:
+    def _outcome(self, row: Inbox, data: bytes, run: Run | None, now: float) -> Outcome | Missing:
         header, envelope = read_envelope(data)
         payload = self._desk.open(header, envelope)
         if isinstance(payload, End):
-            self._loaded.pop(row.run, None)
+            self.forget(row.run)
             return Outcome(status=f"ended: {payload.status}", erase=True, act=f"ended: {payload.status}")
         if isinstance(payload, Welcome):
             return Outcome(welcome=payload, act=payload.apart)
         if isinstance(payload, Released):
             return self._released(payload, run)
-        return self._asked(row, payload, run)
+        return self._asked(row, payload, run, now)
 
-    def _asked(self, row: Inbox, payload: Payload, run: Run | None) -> Outcome | Missing:
+    def _asked(self, row: Inbox, payload: Payload, run: Run | None, now: float) -> Outcome | Missing:
         if isinstance(payload, SignPlan):
-            return self._sign(row.run, payload)
+            return self._sign(row.run, payload, now)
         if isinstance(payload, AskConsent):
-            return self._consent(row.run, payload, run)
+            return self._consent(row.run, payload, run, now)
         if run is None or run.ended_at is not None:
             return Outcome(act="a request for a job that this site takes no part in any more")
         if isinstance(payload, Open):
@@ -149,28 +138,44 @@ class Answering:
             raise ProtocolViolation("the plan is of another run than its letter")
         return plan
 
-    def _sign(self, run: str, payload: SignPlan) -> Outcome:
+    def _sign(self, run: str, payload: SignPlan, now: float) -> Outcome:
         plan = self._plan(run, payload.plan)
         consent.may_propose(self._settings.policy, plan, self._desk.name)
-        signature = self._desk.keys.consent.sign(SIGNED_BY_PROPOSER, plan.digest)
-        deed = Deed("proposal signed", {"plan": plan.digest.hex()})
-        return Outcome((("plan-signed", Signed(plan.digest, signature)),), act="signs the proposal", deeds=(deed,))
+        self._refuse_twice(run, "proposal")
+        if self._settings.policy.proposals == "policy":
+            return signed_proposal(self._desk, plan)
+        return self._ask_person("proposal", plan, payload.plan, now)
 
-    def _consent(self, name: str, payload: AskConsent, run: Run | None) -> Outcome:
+    def _consent(self, name: str, payload: AskConsent, run: Run | None, now: float) -> Outcome:
         plan = self._plan(name, payload.plan)
         if run is not None:
             raise ProtocolViolation("consent was asked twice for one run")
+        self._refuse_twice(name, "consent")
         if self._knows_end(name):
             return Outcome(act="a question that had ended before it came")
         self._check_version()
         proposer = self._desk.charter.member(plan.proposer)
         verify(proposer.consent, SIGNED_BY_PROPOSER, plan.digest, payload.proposal)
         schema = tables.schema(self._settings.source(plan.table), self._home)
-        consent.may_take_part(self._settings.policy, plan, self._desk.name, schema)
-        signature = self._desk.keys.consent.sign(SIGNED_BY_MEMBER, plan.digest)
-        letters = (("consent", Signed(plan.digest, signature)),)
-        deed = Deed("consent given", {"plan": plan.digest.hex()})
-        return Outcome(letters, "consented", plan=payload.plan, act="consents", deeds=(deed,))
+        with Session(self._reading) as db:
+            refuse_withdrawn(db, plan.table)
+        consent.may_take_part(self._settings.policy, plan, self._desk.name, schema, now)
+        self._rows(name, plan, plan.job())  # what is wrong with them is said before anybody counts on this site
+        if not self._settings.policy.persons:
+            return consented(self._desk, plan)
+        return self._ask_person("consent", plan, payload.plan, now)
+
+    def _ask_person(self, what: str, plan: Plan, content: bytes, now: float) -> Outcome:
+        """A person decides; the hub is told how long that may take: the plan's own end comes before the policy's."""
+        until = min(now + 3600 * self._settings.policy.decide_hours, float(plan.expires))
+        asked = Asked(what, plan.digest, content, until)
+        letters = (("waits", Waits(int(until))),)
+        return Outcome(letters, act=f"waits for a person to decide about the {what}", asked=asked)
+
+    def _refuse_twice(self, run: str, what: str) -> None:
+        with Session(self._reading) as db:
+            if db.get(WaitingRow, (run, what)) is not None:
+                raise ProtocolViolation(f"a {what} was asked twice for one run")
 
     def _knows_end(self, run: str) -> bool:
         with Session(self._reading) as db:
@@ -244,8 +249,11 @@ class Answering:
     def _vector(self, run: Run, state: Waiting, request: Contribute, shown: bytes) -> Vector:
         """This site's own numbers for the step, from its rows alone."""
         plan, step = self._plan(run.run, run.plan), decode(request.public, Step)
-        if run.steps >= MAX_STEPS:
-            raise Refused(f"the job asks for more than {MAX_STEPS} totals")
+        policy = self._settings.policy
+        if run.steps >= policy.most_totals:
+            raise Refused(f"the policy gives no more than {policy.most_totals} totals to a job")
+        if sum(size(block) for block in step.blocks) > policy.most_numbers:
+            raise Refused(f"the policy gives totals of at most {policy.most_numbers} numbers")
         job, ring = plan.job(), state.paired.session.ring
         check_step(step, len(request.cohort), ring)
         if state.before is not None and request.receipt is not None:
@@ -259,6 +267,9 @@ class Answering:
         rows = self._loaded.get(run)
         if rows is None:
             rows = tables.load(self._settings.source(plan.table), self._home, job.columns())
+            if plan.disclosure is not None:
+                names = [column.name for column in rows.schema.columns if _numeric(rows, column)]
+                refuse_site(rows.rows, {name: rows.numbers(name) for name in names}, plan.disclosure)
             for other in list(self._loaded)[: 1 - LOADED]:
                 self._loaded.pop(other, None)
             self._loaded[run] = rows
@@ -284,6 +295,10 @@ class Answering:
             said=Said(number=number, request=digest("request", request), reply=content, beside=beside),
             act=f"contributes to step {number}" if contributed else "",
         )
+
+
+def _numeric(rows: Table, column: Column) -> bool:
+    return column.type == "number" and column.name in rows.columns
 
 
 def _deeds(state: SiteState) -> tuple[Deed, ...]:

@@ -92,10 +92,11 @@ def _free_claims(site: Site, worker: Worker, work: threading.Event, stop: thread
 
 
 def _report(site: Site, worker: Worker, bell: threading.Event, stop: threading.Event) -> None:
-    """Sends this site's entries for the log, and watches over their receipts."""
+    """Works off what persons decided, sends this site's entries for the log, and watches over their receipts."""
     while not stop.wait(REPORT_SECONDS):
         try:
             if worker.leads():
+                site.decide(time.time())
                 site.report(time.time())
                 bell.set()
         except (SQLAlchemyError, OSError):

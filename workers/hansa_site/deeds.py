@@ -21,7 +21,7 @@ from hansa.mail.boxes import Desk
 from hansa.mail.letters import MOST_ENTRIES, STANDING, Entries, Submitted
 from hansa.messages import HUB, encode
 from hansa_site.journal import Noted, OwnEntry
-from hansa_site.settings import Policy
+from hansa_site.policy import Policy
 
 MERGE_DELAY = 60.0  # seconds
 _OWN = 0x68616E7362  # the advisory lock's number

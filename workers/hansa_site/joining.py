@@ -23,6 +23,7 @@ from hansa.mail.founding import make_request, open_kit, read_draft, sign_draft
 from hansa.mail.tls import Tls
 from hansa.messages import decode, encode, is_site_id
 from hansa_site import vault
+from hansa_site.policy import POLICY
 from hansa_site.settings import Settings, TableSource, convert, read_settings
 from hansa_site.tables import schema
 
@@ -166,7 +167,10 @@ def _of(held: Sequence[MemberKeys], signing: bytes) -> MemberKeys:
 
 
 def _write(home: Path, settings: Settings) -> None:
-    write_toml(home / "site.toml", _plain(settings))
+    plain = _plain(settings)
+    if (home / POLICY).exists():  # the policy is there, and stays there
+        del plain["policy"]
+    write_toml(home / "site.toml", plain)
 
 
 def _plain(settings: Settings) -> dict[str, object]:

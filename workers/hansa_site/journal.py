@@ -110,6 +110,56 @@ class Noted(Base):
     digest: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class Member(Base):
+    """A person of this institution, who decides with a key of its own. The log knows the pseudonym only."""
+
+    __tablename__ = "person"
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    roles: Mapped[str] = mapped_column(String(200))
+    public: Mapped[bytes] = mapped_column(LargeBinary(32))  # Ed25519
+    pseudonym: Mapped[str] = mapped_column(String(32))
+    added_at: Mapped[float] = mapped_column(Double)
+    removed_at: Mapped[float | None] = mapped_column(Double)
+
+
+class Waiting(Base):
+    """What waits for a person's decision: a proposal to be signed, or a consent. `digest` is what a decision
+    must name; `content` what it is about. `until` it is open, then it is a no."""
+
+    __tablename__ = "waiting"
+    run: Mapped[str] = mapped_column(String(32), primary_key=True)
+    what: Mapped[str] = mapped_column(String(20), primary_key=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    asked_at: Mapped[float] = mapped_column(Double)
+    until: Mapped[float] = mapped_column(Double)
+    closed_at: Mapped[float | None] = mapped_column(Double)
+
+
+class Decided(Base):
+    """A person's signed decision, used once: its digest is the key. `done_at` once it was worked off; `refusal` says
+    why it counts for nothing, if so."""
+
+    __tablename__ = "decision"
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    run: Mapped[str] = mapped_column(String(32), index=True)
+    person: Mapped[str] = mapped_column(String(32))
+    what: Mapped[str] = mapped_column(String(20))
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+    signature: Mapped[bytes] = mapped_column(LargeBinary(64))
+    at: Mapped[float] = mapped_column(Double)
+    done_at: Mapped[float | None] = mapped_column(Double)
+    refusal: Mapped[str] = mapped_column(Text, default="")
+
+
+class Withdrawn(Base):
+    """A table that the institution has taken back; nothing is answered over it until it is opened again."""
+
+    __tablename__ = "withdrawn"
+    table_name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    at: Mapped[float] = mapped_column(Double)
+
+
 def read_acts(engine: Engine) -> list[tuple[float, str, str]]:
     """(seconds since 1970, run, what) of every act, oldest first."""
     with Session(engine) as db:

@@ -5,11 +5,14 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from hansa import toml
 from hansa.errors import Refused
 from hansa.mail.tls import Address, Tls, address
 from hansa.messages import is_site_id
+from hansa_site import policy as policies
+from hansa_site.policy import POLICY, Policy
 
 
 class TableSource(Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,17 +31,6 @@ class TableSource(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __repr__(self) -> str:
         return f"TableSource({self.name})"  # a URL may hold a password
-
-
-class Policy(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the site says yes to by itself. Everything else it refuses, with the rule that says so."""
-
-    kinds: tuple[str, ...] = ("summary", "histogram", "table", "glm")
-    tables: tuple[str, ...] = ()  # empty: all of them
-    proposers: tuple[str, ...] = ()  # members whose questions are answered; empty: every member of the charter
-    minimum_sites: Annotated[int, Meta(ge=3)] = 3
-    must_take_part: tuple[str, ...] = ()  # members without whom this site takes no part
-    sign_proposals: bool = True  # whether people of this member may ask in its name
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,12 +69,20 @@ def convert(raw: object, where: str) -> Settings:
     for source in settings.table:
         if bool(source.path) == bool(source.url) or bool(source.url) != bool(source.query):
             raise Refused(f"{where}: table '{source.name}' needs either a path, or a url with a query")
+    policies.check(settings.policy, frozenset(names), where)
     return settings
 
 
 def read_settings(home: Path) -> Settings:
-    path = home / "site.toml"
+    """`policy.toml` beside site.toml holds the policy, or else site.toml does."""
+    path, own = home / "site.toml", home / POLICY
     try:
-        return convert(toml.read(path), str(path))
+        raw = toml.read(path)
     except FileNotFoundError as error:
         raise Refused(f"{home} is not the home of a site: it holds no site.toml") from error
+    settings = convert(raw, str(path))
+    if not own.exists():
+        return settings
+    if "policy" in raw:
+        raise Refused(f"{path} holds a [policy], and {own} is there too: keep one of them")
+    return replace(settings, policy=policies.read(own, frozenset(source.name for source in settings.table)))

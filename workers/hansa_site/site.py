@@ -2,16 +2,18 @@
 
     receive  believes a letter or sets it aside, and keeps it in the inbox; its ack is owed then
     work     works off one waiting letter: decides and computes first, then stores state, answer and reply together
+    decide   works off what persons decided, and what nobody did in time
 
 A crash before the commit leaves the letter waiting; a crash after it leaves the reply in the outbox.
 """
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -25,9 +27,12 @@ from hansa.mail.database import Engines
 from hansa.mail.letters import STANDING, TO_SITE, Hello, Payload, Refusal, Shown, Welcome, speaks
 from hansa.messages import HUB, encode
 from hansa.protocols.base import Spread
-from hansa_site import deeds, tables, witness
-from hansa_site.answering import Answering, Outcome
-from hansa_site.journal import Act, HubSeen, Run
+from hansa_site import deciding, deeds, tables, witness
+from hansa_site.answering import Answering
+from hansa_site.deciding import Deciding
+from hansa_site.deeds import Deed
+from hansa_site.journal import Act, Decided, HubSeen, Run, Waiting, Withdrawn
+from hansa_site.outcome import Outcome
 from hansa_site.settings import Settings
 from hansa_site.vectors import Missing, Vectors
 
@@ -56,11 +61,17 @@ class Site:
         self._settings, self._home, self._draw = settings, home, draw
         self._vectors = Vectors(engines, desk, carriage)
         self._answering = Answering(engines.reading, desk, settings, home, draw, self._vectors, spread)
+        self._deciding = Deciding(desk, settings, home)
 
     def schemas(self) -> tuple[Schema, ...]:
-        """Of every table that can be read; one that can't is reported to the operator and left out."""
+        """Of every table that can be read; one that can't is reported to the operator and left out. One that was
+        withdrawn is not there for others."""
+        with Session(self._reading) as db:
+            withdrawn = set(db.scalars(select(Withdrawn.table_name)))
         found = []
         for source in self._settings.table:
+            if source.name in withdrawn:
+                continue
             try:
                 found.append(tables.schema(source, self._home))
             except Refused as refusal:
@@ -86,6 +97,47 @@ class Site:
         if late:
             with Session(self._engine) as db, db.begin():
                 witness.watch(db, now)
+
+    def decide(self, now: float) -> bool:
+        """Works off decisions in the order in which they were handed in; whether any was. One that counts for nothing
+        stays with its reason. Of several processes one does it."""
+        late = select(Waiting.run).where(Waiting.closed_at.is_(None), Waiting.until <= now).limit(1)
+        with Session(self._reading) as db:
+            due = select(Decided.digest).where(Decided.done_at.is_(None)).order_by(Decided.at)
+            waiting, expired = list(db.scalars(due)), db.scalar(late) is not None
+        for key in waiting:
+            self._decide(key, now)
+        if expired:
+            with Session(self._engine) as db, db.begin():
+                self._follow(db, self._deciding.expire(db, now), now)
+        return bool(waiting) or expired
+
+    def _decide(self, key: bytes, now: float) -> None:
+        with Session(self._engine) as db, db.begin():
+            row = db.get_one(Decided, key, with_for_update=True)
+            if row.done_at is not None:
+                return
+            row.done_at = now
+            try:
+                with db.begin_nested():
+                    self._follow(db, self._deciding.weigh(db, row, now), now)
+            except Refused as refusal:
+                row.refusal = str(refusal)
+                self._store(db, row.run, self._unheard(row, str(refusal)), now)
+            withdrawn = row.what == "withdraw" and not row.refusal
+        if withdrawn:
+            self.hello(now)
+
+    def _unheard(self, row: Decided, reason: str) -> Outcome:
+        """A decision that counts for nothing: nobody outside needs to know whose it was said to be."""
+        deed = Deed("decision refused", {"what": row.what}, reason.encode())
+        return Outcome(act=f"a decision of '{row.person}' counts for nothing: {reason}", deeds=(deed,))
+
+    def _follow(self, db: Session, found: Sequence[tuple[str, Outcome]], now: float) -> None:
+        for run, outcome in found:
+            self._store(db, run, outcome, now)
+            if outcome.erase:
+                self._answering.forget(run)
 
     def receive(self, data: bytes, now: float) -> None:
         """Keeps a letter; its ack is owed once that is committed."""
@@ -172,7 +224,7 @@ class Site:
             row = db.get_one(Inbox, number)
             run = db.get(Run, row.run)
             db.expunge_all()
-        outcome = self._answering.answer(row, row.data, run, row.attempts)
+        outcome = self._answering.answer(row, row.data, run, row.attempts, now)
         if isinstance(outcome, Missing):
             self._vectors.wait(number, outcome, now)
             return
@@ -196,6 +248,7 @@ class Site:
                 boxes.set_aside(db, HUB, outcome.aside, row.data, now)
             if waiting.kind == "end":  # what else the hub has asked in this run is moot
                 boxes.done_with(db, waiting.run, now)
+                deciding.close(db, waiting.run, now)
             return outcome.erase
 
     def _has_ended(self, db: Session, run: str) -> bool:
@@ -221,6 +274,18 @@ class Site:
             sent = self._desk.write(db, HUB, name, kind, payload, now)
             if run is not None:
                 run.bytes_sent += sent
+        if (asked := outcome.asked) is not None:
+            db.add(
+                Waiting(
+                    run=name,
+                    what=asked.what,
+                    digest=asked.digest,
+                    content=asked.content,
+                    asked_at=now,
+                    until=asked.until,
+                    closed_at=None,
+                )
+            )
         if outcome.welcome is not None:
             self._welcomed(db, outcome.welcome, now)
         if outcome.act:

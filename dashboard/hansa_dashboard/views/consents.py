@@ -12,13 +12,13 @@ from hansa_dashboard.words import badge, clock, listed, plain, subject, title
 NEWEST = 20
 
 
-def show(hub: Hub, _person: Person) -> None:
+def show(hub: Hub, person: Person) -> None:
     st.title("Consents")
     st.write(
         "A consent is a site's signature over the digest of one plan. The site gives or refuses it by its own policy; "
         "nobody can give it on this page."
     )
-    found = [queries.job(hub, job.run) for job in queries.jobs(hub, NEWEST)]
+    found = [queries.job(hub, job.run, person.viewer) for job in queries.jobs(hub, NEWEST, person.viewer)]
     if not found:
         st.caption("No job has been proposed yet.")
     for detail in found:

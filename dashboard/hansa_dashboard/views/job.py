@@ -13,16 +13,16 @@ from hansa.hub.queries import JobDetail
 from hansa.jobs import KINDS, decode_answer
 from hansa_dashboard import drawing, session
 from hansa_dashboard.session import Person
-from hansa_dashboard.views.propose import EXACT, hub_learns
+from hansa_dashboard.views.propose import EXACT, hub_learns, left_out, receives
 from hansa_dashboard.words import badge, clock, listed, moment, plain, size, subject, title, took
 
 
 def show(hub: Hub, person: Person) -> None:
     run = st.query_params.get("run", "")
-    detail = queries.job(hub, run)
+    detail = queries.job(hub, run, person.viewer)
     if detail is None:
         st.title("Job")
-        st.info("There is no such job at this hub.")
+        st.info("There is no such job at this hub, or it does not concern your institution.")
         return
     view = detail.view
     st.title(plain(title(view.kind)))
@@ -32,7 +32,7 @@ def show(hub: Hub, person: Person) -> None:
     if view.ended_at is None:
         if person.member == view.proposer and st.button("Cancel this job"):
             _cancel(hub, person, run)
-        _live(hub, run)
+        _live(hub, person, run)
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         badge(view.status)
@@ -43,7 +43,9 @@ def show(hub: Hub, person: Person) -> None:
         if st.session_state.get("answer read") != run:  # once a visit; the log has it once for ever
             actions.note_reading(hub, person.name, run)
             st.session_state["answer read"] = run
-        _answer(hub, detail)
+        _answer(hub, person, detail)
+    if detail.withheld:
+        st.info(plain(f"The answer is for {listed(detail.recipients)}, for roles that read answers."))
     tabs = st.tabs(["Sites", "Timeline", "Who learned what", "Plan"])
     for tab, part in zip(tabs, (_sites, _timeline, _learned, _plan), strict=True):
         with tab:
@@ -51,9 +53,9 @@ def show(hub: Hub, person: Person) -> None:
 
 
 @st.fragment(run_every=1)
-def _live(hub: Hub, run: str) -> None:
-    """Refreshes itself, so it asks by itself whether the session is still good."""
-    detail = queries.job(hub, run) if session.still_good(hub) else None
+def _live(hub: Hub, person: Person, run: str) -> None:
+    """Refreshes itself, so it asks by itself whether the session is still good, and what the person may see now."""
+    detail = queries.job(hub, run, queries.viewer(hub, person.name)) if session.still_good(hub) else None
     if detail is None or detail.view.ended_at is not None:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -72,8 +74,8 @@ def _cancel(hub: Hub, person: Person, run: str) -> None:
     st.rerun()
 
 
-def _answer(hub: Hub, detail: JobDetail) -> None:
-    data = queries.answer_bytes(hub, detail.view.run) or b""
+def _answer(hub: Hub, person: Person, detail: JobDetail) -> None:
+    data = queries.answer_bytes(hub, detail.view.run, person.viewer) or b""
     for remark in detail.remarks:
         st.warning(plain(remark))
     try:
@@ -86,7 +88,7 @@ def _answer(hub: Hub, detail: JobDetail) -> None:
         _picture(picture)
     for note in detail.answer.get("notes", ()) if detail.answer else ():
         st.caption(f"Note: {plain(str(note))}.")
-    st.caption(EXACT)
+    st.caption(f"{EXACT} {left_out(detail.disclosure)}")
     with st.container(horizontal=True):
         name = f"hansa-{detail.view.kind}-{detail.view.run[:8]}"
         if picture is not None:
@@ -156,7 +158,7 @@ def _learned(hub: Hub, detail: JobDetail) -> None:
     if detail.view.kind in KINDS:
         st.markdown(f"- Beyond the answer, the totals tell **{plain(KINDS[detail.view.kind].learns)}**.")
     st.markdown(f"- The totals asked for: {plain(listed(steps))}.")
-    st.markdown("- Everybody who can sign in at this hub sees the answer.")
+    st.markdown(f"- {receives(detail.recipients)}")
     if took_part:
         st.markdown(f"- The answer holds the numbers of {plain(listed(took_part))}.")
 
@@ -170,6 +172,8 @@ def _corrupt(hub: Hub, detail: JobDetail) -> int:
 
 
 def _plan(_hub: Hub, detail: JobDetail) -> None:
+    if detail.purpose:
+        st.markdown(f"Purpose: **{plain(detail.purpose)}**.")
     st.markdown(f"Protection: **{plain(detail.protection)}**. Minimum sites: **{detail.minimum_sites}**. Parameters:")
     st.code(json.dumps(detail.parameters, indent=2, ensure_ascii=False), language="json")
     st.write("Digest of the plan, which proposer and participants signed:")

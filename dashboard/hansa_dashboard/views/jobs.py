@@ -16,11 +16,11 @@ AT_ONCE = 25
 _GROUPS = {"All": None, "Open": True, "Ended": False}
 
 
-def show(hub: Hub, _person: Person) -> None:
+def show(hub: Hub, person: Person) -> None:
     st.title("Jobs")
     chosen = st.segmented_control("Which", list(_GROUPS), default="All", label_visibility="collapsed")
     wanted = _GROUPS[chosen or "All"]
-    found = [job for job in queries.jobs(hub, 500) if wanted is None or wanted == (job.ended_at is None)]
+    found = [job for job in queries.jobs(hub, 500, person.viewer) if wanted is None or wanted == (job.ended_at is None)]
     pages = max(1, -(-len(found) // AT_ONCE))
     page = int(st.number_input("Page", 1, pages, 1, width=140)) if pages > 1 else 1
     rows(hub, found[(page - 1) * AT_ONCE : page * AT_ONCE], "list", "No job is here yet.")

@@ -20,7 +20,7 @@ PROVES = (
 )
 
 
-def show(hub: Hub, _person: Person) -> None:
+def show(hub: Hub, person: Person) -> None:
     st.title("Log")
     state = queries.log_state(hub)
     st.write(f"{some(state.size, 'entry', 'entries')}, each signed by who acted. {standing(state)}")
@@ -29,7 +29,7 @@ def show(hub: Hub, _person: Person) -> None:
     st.code(state.root, language=None)
     if st.button("Check the tree"):
         _check(hub)
-    jobs = {job.run: f"{title(job.kind)}, {job.table}, {job.run[:8]}" for job in queries.jobs(hub, 500)}
+    jobs = {job.run: f"{title(job.kind)}, {job.table}, {job.run[:8]}" for job in queries.jobs(hub, 500, person.viewer)}
     which, act, member, most = st.columns([3, 2, 2, 1])
     run = which.selectbox("Job", ["", *jobs], format_func=lambda run: jobs.get(run, EVERYTHING))
     limit = most.selectbox("Newest", [200, 1_000, 10_000])

@@ -13,9 +13,9 @@ from hansa_dashboard.views.log import standing
 from hansa_dashboard.words import ago, some
 
 
-def show(hub: Hub, _person: Person) -> None:
+def show(hub: Hub, person: Person) -> None:
     st.title("Overview")
-    members, jobs, state = queries.members(hub), queries.jobs(hub), queries.log_state(hub)
+    members, jobs, state = queries.members(hub), queries.jobs(hub, who=person.viewer), queries.log_state(hub)
     running = [job for job in jobs if job.ended_at is None]
     done = [job for job in jobs if job.status == "done"]
     now = time.time()

@@ -9,16 +9,16 @@ from hansa.hub.queries import MemberView
 from hansa.jobs import KINDS, parse
 from hansa.jobs import form as fields
 from hansa.jobs.base import Column, Job, Schema
-from hansa.plan import Question
+from hansa.plan import Disclosure, Question
 from hansa_dashboard.session import Person
 from hansa_dashboard.views import form
 from hansa_dashboard.views.jobs import open_job
 from hansa_dashboard.words import listed, plain, some
 
 EXACT = (
-    "The totals are exact up to rounding. No noise is added, and small counts are not suppressed in this version: a "
-    "number that few rows stand behind may tell something about a person. Masking protects what each site sends, not "
-    "what the answer says."
+    "The totals are exact up to rounding, and no noise is added: a number that few rows stand behind, or the "
+    "difference of two answers, may tell something about a person. Masking protects what each site sends, not what the "
+    "answer says."
 )
 
 
@@ -35,14 +35,14 @@ def show(hub: Hub, person: Person) -> None:
         return
     left, right = st.columns([3, 2], gap="large")
     with left:
-        question, job = _question(hub, members, tables)
+        question, job = _question(hub, person, members, tables)
     with right:
         borne = _consequences(hub, question, job)
         if st.button("Send the proposal", type="primary", disabled=job is None or not borne, width="stretch"):
             _send(hub, person, question)
 
 
-def _question(hub: Hub, members: list[MemberView], tables: list[str]) -> tuple[Question, Job | None]:
+def _question(hub: Hub, person: Person, members: list[MemberView], tables: list[str]) -> tuple[Question, Job | None]:
     """What the form says so far, and the job that it means once it is complete."""
     kind = st.selectbox("Kind", list(KINDS), format_func=lambda kind: KINDS[kind].title)
     table = st.selectbox("Table", tables)
@@ -62,7 +62,24 @@ def _question(hub: Hub, members: list[MemberView], tables: list[str]) -> tuple[Q
             f"{floor}; the protection may ask for more.",
         )
     )
-    question = Question(kind, table, parameters, tuple(sorted(sites)), "masked", minimum)
+    everybody = [member.site for member in members]
+    given = st.multiselect(
+        "Recipients",
+        everybody,
+        sorted({person.member, *sites}),
+        key=f"recipients/{table}/{','.join(sites)}",
+        help="Members whose people see the answer. Each participant's policy has a say in it.",
+    )
+    purpose = st.text_input("Purpose", max_chars=200, help="What for, in one line; a site may allow only some.")
+    question = Question(
+        kind=kind,
+        table=table,
+        parameters=parameters,
+        sites=tuple(sorted(sites)),
+        minimum_sites=minimum,
+        recipients=tuple(sorted(given)),
+        purpose=purpose.strip(),
+    )
     return question, _job(question, schemas)
 
 
@@ -108,7 +125,7 @@ def _consequences(hub: Hub, question: Question, job: Job | None) -> bool:
     st.markdown(hub_learns(floors.corrupt))
     learns = type(job).learns if job is not None else KINDS[question.kind].learns
     st.markdown(f"- Beyond the answer, the totals of this kind tell **{plain(learns)}**.")
-    st.markdown("- Everybody who can sign in at this hub sees the answer.")
+    st.markdown(f"- {receives(question.recipients)}")
     st.subheader("Drop-outs")
     who = (
         ""
@@ -121,8 +138,30 @@ def _consequences(hub: Hub, question: Question, job: Job | None) -> bool:
         "is silent before that is left out and the keys are agreed again. What a site gave to the steps before it left "
         "stays in their totals, and the hub can estimate its part from what changes."
     )
-    st.warning(EXACT)
+    st.warning(f"{EXACT} {left_out(question.disclosure)}")
     return True
+
+
+def left_out(rules: Disclosure | None) -> str:
+    """What the plan's rules of disclosure keep out of the answer, and from whom they don't."""
+    if rules is None:
+        return "The plan is of Hansa 0.1 and has no rules of disclosure: small counts are shown."
+    rounded = f", and the others are rounded to multiples of {rules.round_to}" if rules.round_to > 1 else ""
+    return (
+        f"Counts from 1 to {rules.minimum_cell - 1} and totals that hold them are left out of the answer{rounded}; "
+        f"a model with more than {rules.parameters_percent} parameters per hundred records is not released. The hub and "
+        "the sites that take part see the totals before that."
+    )
+
+
+def receives(recipients: tuple[str, ...]) -> str:
+    """Who sees the answer; the page itself holds others off."""
+    if not recipients:
+        return "Everybody who can sign in at this hub sees the answer: the plan names no recipients."
+    return (
+        f"The answer is shown to people of {plain(listed(recipients))}, and to nobody else at this hub. The hub "
+        "itself, and every site that takes part, can compute it from the totals."
+    )
 
 
 def hub_learns(corrupt: int) -> str:

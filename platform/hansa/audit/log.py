@@ -58,6 +58,10 @@ OF_MEMBER = frozenset(
         "unmasked",
         "release seen",
         "log reviewed",
+        "table closed",
+        "decision refused",
+        "person added",
+        "person removed",
     }
 )
 

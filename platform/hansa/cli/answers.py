@@ -55,8 +55,8 @@ def _summary(answer: Mapping[str, Any]) -> None:
     rows = [
         [
             name,
-            str(figures["count"]),
-            str(figures["missing"]),
+            number(figures["count"]),
+            number(figures["missing"]),
             within(figures["mean"], figures["mean_precision"]),
             within(figures["variance"], figures["variance_precision"]),
             f"{figures['sd']:.12g}",
@@ -86,33 +86,37 @@ def _glm(answer: Mapping[str, Any]) -> None:
     ]
     table(f"{answer['family']}: {answer['formula']}", ["", "estimate", "std. error", statistic, "p"], rows)
     facts = ("n", "dropped", "df", "deviance", "null_deviance", "aic", "dispersion", "iterations", "precision")
-    table("fit", ["", ""], [[name.replace("_", " "), f"{answer[name]:.9g}"] for name in facts])
+    table("fit", ["", ""], [[name.replace("_", " "), _figure(answer[name])] for name in facts])
+
+
+def _figure(value: float | None) -> str:
+    return number(None) if value is None else f"{value:.9g}"
 
 
 def _histogram(answer: Mapping[str, Any]) -> None:
     edges, counts = answer["edges"], answer["counts"]
-    longest = max([1, *counts])
-    rows = [["below", str(answer["below"]), ""]]
+    longest = max([1, *(count or 0 for count in counts)])
+    rows = [["below", number(answer["below"]), ""]]
     for low, high, count in zip(edges, edges[1:], counts, strict=False):
-        rows.append([f"{number(low)} … {number(high)}", str(count), "█" * round(40 * count / longest)])
-    rows += [["above", str(answer["above"]), ""], ["missing", str(answer["missing"]), ""]]
-    table(f"histogram of {answer['n']} rows", ["", "rows", "share"], rows)
+        rows.append([f"{number(low)} … {number(high)}", number(count), "█" * round(40 * (count or 0) / longest)])
+    rows += [["above", number(answer["above"]), ""], ["missing", number(answer["missing"]), ""]]
+    table(f"histogram of {number(answer['n'])} rows", ["", "rows", "share"], rows)
 
 
 def _counts(answer: Mapping[str, Any]) -> None:
     names, totals = list(answer["column_names"]), answer["row_totals"]
     if len(names) > WIDEST_TABLE:
         cells = [
-            [f"{row} × {column}", str(count)]
+            [f"{row} × {column}", number(count)]
             for row, line in zip(answer["row_names"], answer["counts"], strict=True)
             for column, count in zip(names, line, strict=True)
         ]
-        table(f"counts of {answer['n']} rows", ["", "rows"], cells)
+        table(f"counts of {number(answer['n'])} rows", ["", "rows"], cells)
     else:
         lines = zip(answer["row_names"], answer["counts"], totals, strict=True)
-        rows = [[name, *map(str, line), str(total)] for name, line, total in lines]
-        rows.append(["total", *map(str, answer["column_totals"]), str(answer["n"])])
-        table(f"counts of {answer['n']} rows", ["", *names, "total"], rows)
+        rows = [[name, *map(number, line), number(total)] for name, line, total in lines]
+        rows.append(["total", *map(number, answer["column_totals"]), number(answer["n"])])
+        table(f"counts of {number(answer['n'])} rows", ["", *names, "total"], rows)
     facts = ("missing", "chi_squared", "df", "p")
     table("test", ["", ""], [[name.replace("_", " "), number(answer[name])] for name in facts])
 

@@ -31,7 +31,8 @@ from hansa.hub import settings as hub_settings
 from hansa.key_file import Way
 from hansa.mail.tls import address
 from hansa_site import vault
-from hansa_site.settings import Policy, Settings, TableSource, convert
+from hansa_site.policy import Policy
+from hansa_site.settings import Settings, TableSource, convert
 
 READY_SECONDS = 60.0
 WAY = Way(passphrase_file="passphrase")  # noqa: S106  # a file of every home: nobody has to type five

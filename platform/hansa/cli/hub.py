@@ -42,14 +42,17 @@ def worker(
 def add_person(
     home: Home,
     name: str,
-    member: Annotated[str, typer.Option(help="The member in whose name the person asks.")],
     password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True)],
+    member: Annotated[str, typer.Option(help="Whose person it is; nobody's if the role is operator.")] = "",
+    roles: Annotated[
+        str, typer.Option(help="Of analyst, steward, approver, auditor, administrator; or operator alone.")
+    ] = "analyst, auditor",
 ) -> None:
-    """Let a person of a member sign in at the page and propose jobs."""
+    """Let a person sign in at the page, with these roles."""
     from hansa.hub import actions
 
-    actions.add_person(actions.Hub(home), name, member, password)
-    typer.echo(f"{name} may sign in and ask in the name of {member}")
+    actions.add_person(actions.Hub(home), name, member, password, roles)
+    typer.echo(f"{name} may sign in" + (f" as a person of {member}" if member else " and operate the hub"))
 
 
 @app.command()

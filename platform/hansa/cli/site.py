@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hansa.cli import witnessing
+from hansa.cli import deciding, policy, witnessing
 from hansa.cli.processes import follow_parent
 
 app = typer.Typer(help="Run an institution's site.", no_args_is_help=True)
@@ -49,6 +49,8 @@ def acts(home: Home) -> None:
 
 
 witnessing.register(app)
+deciding.register(app)
+app.add_typer(policy.app, name="policy")
 
 
 @app.command()

@@ -12,7 +12,7 @@ from hansa.verify import charters, entries
 from hansa.verify.charters import Charter
 from hansa.verify.entries import Entry, names
 from hansa.verify.findings import Findings
-from hansa.verify.payloads import Plan, content_of
+from hansa.verify.payloads import Plan, content_of, read_plan
 from hansa.verify.tiles import Source, read_tree
 from hansa.verify.verdict import Verdict
 
@@ -125,7 +125,7 @@ def _take(told: Told, entry: Entry, place: int, source: Source) -> None:
             told.kind, told.table, told.person = details["kind"], details["table"], details["person"]
             told.member, told.plan_digest, told.asked = details["member"], details["plan"], now
             content = content_of(source, entry.payload) if entry.payload else None
-            told.plan = None if content is None else msgspec.msgpack.decode(content, type=Plan)
+            told.plan = None if content is None else read_plan(content)
         case "consent given":
             told.consents[entry.by] = now
         case "refused":

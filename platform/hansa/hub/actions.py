@@ -8,6 +8,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 import hansa
+from hansa.access import Thing, authorise
 from hansa.audit.log import read as read_entry
 from hansa.charter import Charter
 from hansa.errors import Refused
@@ -20,8 +21,8 @@ from hansa.hub.records import tell
 from hansa.jobs.base import Schema
 from hansa.mail.boxes import Desk
 from hansa.mail.database import open_engine
-from hansa.mail.letters import SignPlan, apart
-from hansa.messages import decode, encode
+from hansa.mail.letters import SignPlan, apart, speaks
+from hansa.messages import decode
 from hansa.plan import Plan, Question, make
 
 MOST_OPEN = 1_000  # of one member: its people must not fill the line for all
@@ -51,12 +52,13 @@ def propose(hub: Hub, person: str, question: Question) -> str:
         theirs = select(func.count()).select_from(Job).join(Person, Person.name == Job.person)
         if (db.scalar(theirs.where(Job.status.in_(models.OPEN), Person.member == row.member)) or 0) >= MOST_OPEN:
             raise Refused(f"{MOST_OPEN} jobs of '{row.member}' are open: ask again when some have ended")
-        plan = _plan(db, hub.desk.charter, question, run, row.member)
+        authorise(people.access_of(row), "propose", Thing(member=question.proposer or row.member))
+        plan = _plan(db, hub.desk.charter, question, run, row.member, now)
         store_proposal(db, hub.desk, plan, person, now)
     return run
 
 
-def _plan(db: Session, charter: Charter, question: Question, run: str, proposer: str) -> Plan:
+def _plan(db: Session, charter: Charter, question: Question, run: str, proposer: str, now: float) -> Plan:
     """Says of a site that it is of a version too far from ours, if that may be why the question can't be asked."""
     rows = db.scalars(select(Member).order_by(Member.site)).all()
     having = [row for row in rows if question.table in {one.table for one in decode(row.tables, tuple[Schema, ...])}]
@@ -64,8 +66,12 @@ def _plan(db: Session, charter: Charter, question: Question, run: str, proposer:
     for site, reason in far:
         if site in question.sites:
             raise Refused(f"nothing is asked of '{site}': {reason}")
+    expires = int(now) + 3600 * question.valid_hours
     try:
-        return make(question, charter, run, proposer, _schemas(db, question.table))
+        schemas = _schemas(db, question.table)
+        asked = {proposer, *(question.sites or schemas)}
+        new = all(speaks(row.version) > 1 for row in rows if row.site in asked)
+        return make(question, charter, run, proposer, schemas, expires=expires, version=2 if new else 1)
     except Refused as refusal:
         if not far:
             raise
@@ -82,7 +88,7 @@ def _schemas(db: Session, table: str) -> dict[str, Schema]:
 
 def store_proposal(db: Session, desk: Desk, plan: Plan, person: str, now: float) -> None:
     """The job, its participants, and the letter that asks the proposer's site to sign: one transaction."""
-    content = encode(plan)
+    content = plan.encoded
     asked = {"plan": plan.digest.hex(), "kind": plan.kind, "table": plan.table, "member": plan.proposer}
     record(db, desk, now, "proposal asked", plan.run, asked | {"person": pseudonym(db, person)}, content)
     last = db.scalar(select(func.max(Job.place)))  # nobody else is here: the log has one writer at a time
@@ -129,18 +135,28 @@ def cancel(hub: Hub, person: str, run: str) -> None:
     now = time.time()
     with Session(hub.engine) as db, db.begin():
         job, row = db.get(Job, run), db.get(Person, person)
-        if job is None or row is None or hub.desk.plan(job.plan).proposer != row.member:
+        if job is None or row is None:
             raise Refused("only a person of the member that proposed a job may cancel it")
+        authorise(people.access_of(row), "cancel", thing_of(hub.desk, job))
         if job.status not in models.OPEN:
             raise Refused(f"the job has ended already: {job.status}")
         record(db, hub.desk, now, "cancelled", run, {"person": row.pseudonym, "member": row.member})
         rounds.end(db, hub.desk, job, models.CANCELLED, "", now)
 
 
-def add_person(hub: Hub, name: str, member: str, password: str) -> None:
-    hub.desk.charter.member(member)
+def thing_of(desk: Desk, job: Job) -> Thing:
+    """A job, as `access.authorise` asks about it. A plan of Hansa 0.1 says nobody who receives the answer, and so
+    everybody does."""
+    plan = desk.plan(job.plan)
+    everybody = tuple(member.id for member in desk.charter.members)
+    return Thing(proposer=plan.proposer, sites=plan.sites, recipients=plan.recipients or everybody)
+
+
+def add_person(hub: Hub, name: str, member: str, password: str, roles: str = people.ROLES) -> None:
+    if member:
+        hub.desk.charter.member(member)
     with Session(hub.engine) as db, db.begin():
-        people.add_person(db, name, member, password)
+        people.add_person(db, name, member, password, roles)
 
 
 def set_person(hub: Hub, name: str, member: str, password: str) -> None:
@@ -179,9 +195,13 @@ def erase(hub: Hub, run: str) -> None:
 
 
 def note_reading(hub: Hub, person: str, run: str) -> None:
-    """Enters who was shown an answer, once a person and job."""
+    """Enters who was shown an answer, once a person and job; refuses who may not see it."""
     with Session(hub.engine) as db, db.begin():
-        who_reads = people.pseudonym(db, person)
+        row, job = db.get(Person, person), db.get(Job, run)
+        if row is None or job is None:
+            return
+        authorise(people.access_of(row), "see answer", thing_of(hub.desk, job))
+        who_reads = row.pseudonym
         rows = db.scalars(select(EntryRow.data).where(EntryRow.run == run, EntryRow.act == "answer read"))
-        if who_reads and who_reads not in {read_entry(data).details.get("person") for data in rows}:
+        if who_reads not in {read_entry(data).details.get("person") for data in rows}:
             record(db, hub.desk, time.time(), "answer read", run, {"person": who_reads})

@@ -38,6 +38,7 @@ from hansa.mail.letters import (
     Refusal,
     Reply,
     Signed,
+    Waits,
     Welcome,
     apart,
     speaks,
@@ -267,12 +268,18 @@ class Coordinator:
         plan = load(job.plan, self._desk.charter)
         if kind == "plan-signed" and isinstance(payload, Signed):
             self._plan_signed(db, job, plan, sender, payload, now)
+        elif isinstance(payload, Waits) and job.status == "proposed" and sender == plan.proposer:
+            job.waits_until = rounds.patience(plan, payload, now)
+            tell(db, now, job.run, "a person decides whether to sign the plan", sender)
         elif isinstance(payload, Refusal) and job.status == "proposed" and sender == plan.proposer:
             rounds.end(db, self._desk, job, models.REFUSED, f"{sender}: {payload.reason}", now)
         elif part is None:
             raise ProtocolViolation("a letter comes from a site that takes no part in the job")
         elif isinstance(payload, Signed):
             self._consent(db, job, plan, part, payload, now)
+        elif isinstance(payload, Waits) and part.asked:
+            part.waits_until, part.stage = rounds.patience(plan, payload, now), "a person decides"
+            tell(db, now, job.run, "a person decides", part.site)
         elif isinstance(payload, Refusal):
             self._refusal(db, job, part, payload, now)
         elif isinstance(payload, Reply) and payload.number == job.round and part.asked and part.reply is None:
@@ -328,7 +335,7 @@ class Coordinator:
             tell(db, now, job.run, "consents, after the job had begun without it", part.site)
             return
         verify(self._desk.charter.member(part.site).consent, SIGNED_BY_MEMBER, plan.digest, payload.signature)
-        part.consent, part.asked, part.stage = payload.signature, False, "consented"
+        part.consent, part.asked, part.stage, part.waits_until = payload.signature, False, "consented", None
         self._heard(db, job, part.site, "consent given", plan, now)
         tell(db, now, job.run, "consents", part.site)
 
@@ -344,7 +351,7 @@ class Coordinator:
             tell(db, now, job.run, f"refuses, after it was left out: {payload.reason}", part.site)
             return
         part.asked = part.active = False
-        part.stage, part.reason = "refused", payload.reason
+        part.stage, part.reason, part.waits_until = "refused", payload.reason, None
         self._heard(db, job, part.site, "refused", load(job.plan, self._desk.charter), now)
         tell(db, now, job.run, f"refuses: {payload.reason}", part.site)
         if job.status != "consenting":

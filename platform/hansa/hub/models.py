@@ -39,6 +39,7 @@ class Person(Base):
     member: Mapped[str] = mapped_column(String(32))
     password: Mapped[str] = mapped_column(Text)
     pseudonym: Mapped[str] = mapped_column(String(32))  # under which the log knows this person
+    roles: Mapped[str] = mapped_column(String(200))  # of `hansa.access`
 
 
 class Login(Base):
@@ -76,6 +77,7 @@ class Job(Base):
     quorum: Mapped[int]
     deadline: Mapped[float | None] = mapped_column(Float, index=True)
     opened_at: Mapped[float | None] = mapped_column(Float)  # the open round; its deadline may move so far from here
+    waits_until: Mapped[float | None] = mapped_column(Double)  # for a person at the proposer's site to sign it
     answer: Mapped[bytes | None] = mapped_column(LargeBinary)  # JSON
     answer_digest: Mapped[bytes | None] = mapped_column(LargeBinary(32))
 
@@ -95,6 +97,7 @@ class Participant(Base):
     chunks: Mapped[bytes | None] = mapped_column(LargeBinary)  # else its digests, encoded: they are fetched
     stage: Mapped[str] = mapped_column(String(80))
     reason: Mapped[str] = mapped_column(Text, default="")
+    waits_until: Mapped[float | None] = mapped_column(Double)  # for a person there to decide
     bytes_sent: Mapped[int] = mapped_column(BigInteger)  # from the site
     bytes_received: Mapped[int] = mapped_column(BigInteger)
     changed_at: Mapped[float] = mapped_column(Float)

@@ -10,15 +10,14 @@ from sqlalchemy.orm import Session
 from hansa.hub import models, rounds
 from hansa.hub.models import Job
 from hansa.mail.boxes import Desk, Outbox
-from hansa.messages import decode
-from hansa.plan import Plan
+from hansa.plan import read
 
 
 def settle(db: Session, desk: Desk, now: float) -> None:
     """Call it before anything else is done for open jobs. Doing it again changes nothing."""
     reason = f"version {desk.charter.version} of the charter was accepted while the job was open: ask again"
     for job in db.scalars(select(Job).where(Job.status.in_(models.OPEN)).order_by(Job.place)).all():
-        if decode(job.plan, Plan).charter != desk.charter.digest:
+        if read(job.plan).charter != desk.charter.digest:
             rounds.end(db, desk, job, models.FAILED, reason, now)
     members = [member.id for member in desk.charter.members]
     left = update(Outbox).where(Outbox.acked_at.is_(None), Outbox.receiver.not_in(members))

@@ -13,6 +13,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
+from hansa import access
+from hansa.access import OPERATOR, roles_of
 from hansa.errors import Refused
 from hansa.hub.log import record
 from hansa.hub.models import Login, Person
@@ -20,20 +22,37 @@ from hansa.mail.boxes import Desk
 
 IDLE_SECONDS, LONGEST_SECONDS = 15 * 60, 8 * 3600
 SHORTEST_PASSWORD = 12
+ROLES = "analyst, auditor"  # of who is given none
 _NAME = re.compile(r"[a-z][a-z0-9._-]{0,31}")
 _hasher = PasswordHasher()  # argon2id with the library's defaults: RFC 9106's second choice
 _DECOY = _hasher.hash("no person has this password")
 
 
-def add_person(db: Session, name: str, member: str, password: str) -> None:
-    """A person who asks in the name of `member`. The log knows a pseudonym, which only this row ties to the name."""
+def add_person(db: Session, name: str, member: str, password: str, roles: str = ROLES) -> None:
+    """A person of `member`, or of none who operates the hub. The log knows a pseudonym, which only this row ties to the
+    name."""
+    found = roles_of(roles)
+    if (member == OPERATOR) != ("operator" in found):
+        raise Refused("who operates the hub is no member's person, and everybody else is one's")
     if _NAME.fullmatch(name) is None:
         raise Refused(f"'{name}' is no name for a person: small letters, digits, dot, hyphen, at most 32")
     if len(password) < SHORTEST_PASSWORD:
         raise Refused(f"a password has at least {SHORTEST_PASSWORD} characters")
     if db.get(Person, name) is not None:
         raise Refused(f"a person '{name}' is there already")
-    db.add(Person(name=name, member=member, password=_hasher.hash(password), pseudonym=secrets.token_hex(8)))
+    db.add(
+        Person(
+            name=name,
+            member=member,
+            password=_hasher.hash(password),
+            pseudonym=secrets.token_hex(8),
+            roles=", ".join(found),
+        )
+    )
+
+
+def access_of(row: Person) -> access.Person:
+    return access.Person(row.name, row.member, roles_of(row.roles))
 
 
 def pseudonym(db: Session, name: str) -> str:

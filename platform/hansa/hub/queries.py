@@ -3,13 +3,15 @@
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from hansa import access
+from hansa.access import may
 from hansa.audit.log import read as read_entry
 from hansa.charter import Charter
 from hansa.crypto.merkle import leaf
@@ -17,13 +19,16 @@ from hansa.errors import Refused
 from hansa.hub import checkpoints, log_check, models, people
 from hansa.hub import evidence as kept
 from hansa.hub import log as the_log
-from hansa.hub.actions import Hub
-from hansa.hub.models import EntryRow, Event, Job, Member, Participant, WitnessRow
+from hansa.hub.actions import Hub, thing_of
+from hansa.hub.models import EntryRow, Event, Job, Member, Participant, Person, WitnessRow
 from hansa.jobs.base import Schema
 from hansa.mail import charter_files
 from hansa.messages import decode, encode
-from hansa.plan import Plan
+from hansa.plan import Disclosure, Plan
+from hansa.plan import read as read_plan
 from hansa.protocols.thresholds import Floors
+
+Viewer = access.Person
 
 
 class MemberView(Struct, frozen=True):
@@ -76,6 +81,10 @@ class JobDetail(Struct, frozen=True):
     answer: dict[str, Any] | None
     remarks: tuple[str, ...]  # what a reader of the answer must know about who is in it
     answer_digest: str
+    recipients: tuple[str, ...]  # members; empty where the plan is of Hansa 0.1, which names none: everybody
+    purpose: str
+    disclosure: Disclosure | None
+    withheld: bool  # there is an answer, and it is not for who looks
 
 
 class LogEntry(Struct, frozen=True):
@@ -145,18 +154,38 @@ def _view(row: Job, plan: Plan) -> JobView:
     )
 
 
-def jobs(hub: Hub, limit: int = 100) -> list[JobView]:
-    """The newest first."""
+def viewer(hub: Hub, person: str) -> Viewer:
+    """A person with the roles of now; refuses one that is not known here."""
     with Session(hub.reading) as db:
-        rows = db.scalars(select(Job).order_by(Job.created_at.desc()).limit(limit)).all()
-        return [_view(row, hub.desk.plan(row.plan)) for row in rows]
+        row = db.get(Person, person)
+        if row is None:
+            raise Refused(f"no person '{person}' is known at this hub")
+        return people.access_of(row)
 
 
-def job(hub: Hub, run: str) -> JobDetail | None:
+def _shows(hub: Hub, row: Job, who: Viewer | None, what: Literal["see job", "see answer"]) -> bool:
+    return who is None or may(who, what, thing_of(hub.desk, row))
+
+
+def jobs(hub: Hub, limit: int = 100, who: Viewer | None = None) -> list[JobView]:
+    """The newest first, of those that `who` may see; None is whoever has the hub's home, and so sees all."""
+    found: list[JobView] = []
+    with Session(hub.reading) as db:
+        for row in db.scalars(select(Job).order_by(Job.created_at.desc()).execution_options(yield_per=200)):
+            if _shows(hub, row, who, "see job"):
+                found.append(_view(row, hub.desk.plan(row.plan)))
+            if len(found) == limit:
+                break
+    return found
+
+
+def job(hub: Hub, run: str, who: Viewer | None = None) -> JobDetail | None:
+    """None too if `who` may not see it; without the answer if it is for others."""
     with Session(hub.reading) as db:
         row = db.get(Job, run)
-        if row is None:
+        if row is None or not _shows(hub, row, who, "see job"):
             return None
+        shown = row.answer is not None and _shows(hub, row, who, "see answer")
         plan = hub.desk.plan(row.plan)
         parts = db.scalars(select(Participant).where(Participant.run == run).order_by(Participant.site)).all()
         events = db.scalars(select(Event).where(Event.run == run).order_by(Event.id)).all()
@@ -169,9 +198,13 @@ def job(hub: Hub, run: str) -> JobDetail | None:
             msgspec.json.decode(plan.parameters, type=dict[str, Any]),
             tuple(_progress(part) for part in parts),
             tuple(TimelineEntry(event.at, event.site, event.text) for event in events),
-            None if row.answer is None else msgspec.json.decode(row.answer, type=dict[str, Any]),
+            msgspec.json.decode(row.answer, type=dict[str, Any]) if row.answer is not None and shown else None,
             tuple(_remark(part) for part in parts if row.status == models.DONE and part.stage != "took part"),
             row.answer_digest.hex() if row.answer_digest else "",
+            plan.recipients,
+            plan.purpose,
+            plan.disclosure,
+            row.answer is not None and not shown,
         )
 
 
@@ -244,11 +277,11 @@ def letters_waiting(hub: Hub) -> dict[str, int]:
         return {row[0]: row[1] for row in db.execute(query)}
 
 
-def answer_bytes(hub: Hub, run: str) -> bytes | None:
-    """The answer as it was released: the JSON whose SHA-256 the log holds."""
+def answer_bytes(hub: Hub, run: str, who: Viewer | None = None) -> bytes | None:
+    """The answer as it was released: the JSON whose SHA-256 the log holds. None if it is not for `who`."""
     with Session(hub.reading) as db:
         row = db.get(Job, run)
-        return None if row is None else row.answer
+        return None if row is None or not _shows(hub, row, who, "see answer") else row.answer
 
 
 class KeptEvidence(Struct, frozen=True):
@@ -264,7 +297,7 @@ def evidence(hub: Hub, run: str) -> KeptEvidence:
         row = db.get(Job, run)
         if row is None:
             raise Refused(f"there is no job {run}")
-        charter = charter_files.signed(hub.home, decode(row.plan, Plan).charter)
+        charter = charter_files.signed(hub.home, read_plan(row.plan).charter)
         assembled = kept.assemble(db, run, charter)
     return KeptEvidence(encode(assembled), kept.large(assembled), partial(hub.desk.folder.get, run))
 

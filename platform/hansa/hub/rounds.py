@@ -27,9 +27,9 @@ from hansa.hub.records import tell
 from hansa.jobs.base import Answer, Schema, Step, check_step, from_ring, size
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk
-from hansa.mail.letters import BESIDE_BYTES, End, Open, Payload, Released, Reply, Round, sentence
+from hansa.mail.letters import BESIDE_BYTES, End, Open, Payload, Released, Reply, Round, Waits, sentence
 from hansa.messages import decode, encode
-from hansa.plan import load
+from hansa.plan import Plan, load
 from hansa.protocols import key_setup, secure_sum
 from hansa.protocols.base import Ask, Done, HubState
 from hansa.protocols.key_setup import AwaitEncapsulated, AwaitOffers, AwaitReady, AwaitReveals, Session
@@ -50,6 +50,8 @@ SETUP = (AwaitOffers, AwaitReveals, AwaitEncapsulated, AwaitReady)
 STATES: Any = (
     AwaitOffers | AwaitReveals | AwaitEncapsulated | AwaitReady | AwaitContributions | AwaitLocks | AwaitShares | Opened
 )
+GRACE = 60.0
+LONGEST_WAIT = 8_760 * 3600.0  # for a person's decision
 ADD_UP_SECONDS = 30.0  # after which chunks that nobody added up are given out again
 MAX_SETUPS, MAX_STEPS = key_setup.MAX_ATTEMPTS, 200
 STAGES = {
@@ -89,7 +91,7 @@ def end(db: Db, desk: Desk, job: Job, status: str, reason: str, now: float) -> N
     members = {member.id for member in desk.charter.members}
     for part in participants(db, job):
         part.reply = part.beside = part.chunks = None
-        part.asked = False
+        part.asked, part.waits_until = False, None
         if part.site in members:  # who has left the consortium hears no more
             send(db, desk, part, "end", End(status), now)
     record(db, desk, now, "ended", job.run, {"status": status})
@@ -118,9 +120,12 @@ def close_at_deadline(db: Db, desk: Desk, job: Job, now: float) -> None:
     if job.deadline is None or job.deadline > now:
         return
     parts = participants(db, job)
-    if job.status == "proposed":
+    if job.status == "proposed" and not _goes_on_waiting(desk, job, [job.waits_until], now):
         plan = load(job.plan, desk.charter)
         raise NotEnoughSites(f"the site of '{plan.proposer}' did not sign the proposal in time")
+    asked = [part.waits_until for part in parts if part.asked]
+    if job.status == "proposed" or _goes_on_waiting(desk, job, asked, now):
+        return
     for part in parts:
         if part.asked and not _answered(part):
             part.reply = part.chunks = None
@@ -131,6 +136,20 @@ def close_at_deadline(db: Db, desk: Desk, job: Job, now: float) -> None:
         _open_setup(db, desk, job, [part for part in parts if part.active], now)
     else:
         _close(db, desk, job, parts, now)
+
+
+def patience(plan: Plan, waits: Waits, now: float) -> float:
+    """Until when a person's decision is waited for: what the site says, up to the plan's own end, and no longer than
+    the longest that a policy may say. Then the site has a moment to say that nobody decided."""
+    return min(float(waits.until), float(plan.expires), now + LONGEST_WAIT) + GRACE
+
+
+def _goes_on_waiting(desk: Desk, job: Job, until: Sequence[float | None], now: float) -> bool:
+    """Whether somebody's person still has time; the round's deadline then comes again and again until that is over."""
+    if not any(moment is not None and moment > now for moment in until):
+        return False
+    job.deadline, job.opened_at = now + desk.charter.rules.round_seconds, now
+    return True
 
 
 def _open_setup(db: Db, desk: Desk, job: Job, parts: Sequence[Participant], now: float) -> None:
@@ -327,7 +346,7 @@ def _total(db: Db, desk: Desk, job: Job, summed: Summed, now: float) -> None:
         job.step += 1
         _ask_for_step(db, desk, job, outcome, summed.active, now)
     else:
-        _release(db, desk, job, outcome, summed.survivors, now)
+        _release(db, desk, job, plan.release(outcome), summed.survivors, now)
 
 
 def _mark_leavers(db: Db, job: Job, summed: Summed, now: float) -> None:

@@ -25,6 +25,7 @@ from msgspec import Struct
 
 from hansa.crypto import fixed_point
 from hansa.errors import ProtocolViolation, Refused
+from hansa.privacy.disclosure import Rules
 from hansa.protocols.base import RingBits
 
 Array = npt.NDArray[np.float64]
@@ -134,6 +135,11 @@ class Answer(Struct, frozen=True, tag_field="kind", kw_only=True):
     """What a job gives. Subclasses carry `tag=` their kind; `notes` says what was rounded, dropped or coarsened."""
 
     notes: tuple[str, ...] = ()
+
+    @abstractmethod
+    def disclosed(self, rules: Rules) -> "Answer":
+        """As it may be shown under these rules; refuses what may not be shown at all. Every figure goes through
+        `privacy/disclosure.py`."""
 
 
 class Job(Struct, frozen=True, tag_field="kind", kw_only=True):

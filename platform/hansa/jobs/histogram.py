@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from hansa import messages
 from hansa.errors import ProtocolViolation, Refused
@@ -32,6 +33,8 @@ from hansa.jobs.base import (
     reals,
 )
 from hansa.jobs.example import numbers_table
+from hansa.privacy import disclosure
+from hansa.privacy.disclosure import Rules
 
 COARSE = 256
 FLOOR = 10  # rows met from either end before the range begins
@@ -43,11 +46,25 @@ class HistogramAnswer(Answer, frozen=True, tag="histogram", kw_only=True):
     """`counts[i]` rows lie in [edges[i], edges[i+1]); the last interval holds its right edge too."""
 
     edges: tuple[float, ...]
-    counts: tuple[int, ...]
-    below: int
-    above: int
-    missing: int
-    n: int
+    counts: tuple[int | None, ...]
+    below: int | None
+    above: int | None
+    missing: int | None
+    n: int | None
+
+    def disclosed(self, rules: Rules) -> "HistogramAnswer":
+        """A left-out count is None, and `n` beside one."""
+        cells, total = disclosure.line([count or 0 for count in (self.below, *self.counts, self.above)], rules)
+        missing = disclosure.shown(self.missing or 0, rules)
+        return replace(
+            self,
+            counts=cells[1:-1],
+            below=cells[0],
+            above=cells[-1],
+            missing=missing,
+            n=total,
+            notes=_notes(missing) + disclosure.note(rules, None in (*cells, missing)),
+        )
 
 
 class State(Struct, frozen=True):
@@ -112,7 +129,6 @@ class Histogram(Job, frozen=True, tag="histogram", kw_only=True, forbid_unknown_
         cells = np.rint(total.real("cells"))
         if state.turn < 3:
             return self._count(_closer(state, cells), rows, total.sites)
-        notes = (f"rows not counted because they hold no number: {missing}",) if missing else ()
         return HistogramAnswer(
             edges=tuple(_edges(state, self.bins).tolist()),
             counts=tuple(int(cell) for cell in cells[1:-1]),
@@ -120,13 +136,17 @@ class Histogram(Job, frozen=True, tag="histogram", kw_only=True, forbid_unknown_
             above=int(cells[-1]),
             missing=missing,
             n=count,
-            notes=notes,
+            notes=_notes(missing),
         )
 
     def _count(self, state: State, rows: float, sites: int) -> Step:
         cells = (self.bins if state.turn == 3 else COARSE) + 2
         blocks = (reals("rows", (2,), rows, sites), reals("cells", (cells,), rows, sites))
         return Step("bins" if state.turn == 3 else f"range {state.turn}", blocks, encode_state(state))
+
+
+def _notes(missing: int | None) -> tuple[str, ...]:
+    return (f"rows not counted because they hold no number: {missing}",) if missing else ()
 
 
 def _read(step: Step) -> State:

@@ -15,6 +15,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
 from hansa import messages
 from hansa.errors import ProtocolViolation, Refused
@@ -37,13 +38,15 @@ from hansa.jobs.base import (
 )
 from hansa.jobs.brackets import FLOOR, PARTS, PERCENT, Bracket, Divided, narrow, tally, whole, within
 from hansa.jobs.example import numbers_table
+from hansa.privacy import disclosure
+from hansa.privacy.disclosure import Rules
 
 
 class Figures(Struct, frozen=True, kw_only=True):
     """Of one column; `…_precision` bounds the absolute error of what stands before it, given float64 rows."""
 
-    count: int
-    missing: int
+    count: int | None
+    missing: int | None
     mean: float
     mean_precision: float
     variance: float  # divided by count - 1
@@ -54,6 +57,16 @@ class Figures(Struct, frozen=True, kw_only=True):
 
 class SummaryAnswer(Answer, frozen=True, tag="summary", kw_only=True):
     columns: dict[str, Figures]
+
+    def disclosed(self, rules: Rules) -> "SummaryAnswer":
+        """Refused if a column has fewer numbers than a cell must hold; a left-out count of missing rows is None."""
+        found = {}
+        for name, figures in self.columns.items():
+            disclosure.refuse_few(figures.count or 0, f"the summary of column '{name}'", rules)
+            count, missing = disclosure.shown(figures.count or 0, rules), disclosure.shown(figures.missing or 0, rules)
+            found[name] = replace(figures, count=count, missing=missing)
+        left_out = any(figures.missing is None for figures in found.values())
+        return replace(self, columns=found, notes=self.notes + disclosure.note(rules, left_out))
 
 
 class Shape(Struct, frozen=True):

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
 from hansa import messages
 from hansa.errors import ProtocolViolation, Refused
@@ -26,6 +27,8 @@ from hansa.jobs.base import (
 )
 from hansa.jobs.example import mixed_table
 from hansa.jobs.levels import Known, Levels
+from hansa.privacy import disclosure
+from hansa.privacy.disclosure import Rules
 
 
 class TableAnswer(Answer, frozen=True, tag="table", kw_only=True):
@@ -38,14 +41,32 @@ class TableAnswer(Answer, frozen=True, tag="table", kw_only=True):
 
     row_names: tuple[str, ...]
     column_names: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]
-    row_totals: tuple[int, ...]
-    column_totals: tuple[int, ...]
-    n: int
-    missing: int
+    counts: tuple[tuple[int | None, ...], ...]
+    row_totals: tuple[int | None, ...]
+    column_totals: tuple[int | None, ...]
+    n: int | None
+    missing: int | None
     chi_squared: float | None = None
     df: int | None = None
     p: float | None = None
+
+    def disclosed(self, rules: Rules) -> "TableAnswer":
+        """A left-out count, and chi-squared beside rounded or left-out ones, are None."""
+        table = disclosure.crossed([[count or 0 for count in row] for row in self.counts], rules)
+        missing = disclosure.shown(self.missing or 0, rules)
+        exact = table.whole and rules.round_to == 1
+        return replace(
+            self,
+            counts=table.cells,
+            row_totals=table.row_totals,
+            column_totals=table.column_totals,
+            n=table.total,
+            missing=missing,
+            chi_squared=self.chi_squared if exact else None,
+            df=self.df if exact else None,
+            p=self.p if exact else None,
+            notes=_notes(missing) + disclosure.note(rules, not table.whole or missing is None),
+        )
 
 
 class State(Struct, frozen=True):
@@ -131,7 +152,7 @@ class Crosstab(Job, frozen=True, tag="table", kw_only=True, forbid_unknown_field
             chi_squared=chi_squared,
             df=df,
             p=p,
-            notes=(f"rows not counted because a category is missing: {missing}",) if missing else (),
+            notes=_notes(missing),
         )
 
     def _read(self, step: Step) -> tuple[tuple[str, ...], ...]:
@@ -139,6 +160,10 @@ class Crosstab(Job, frozen=True, tag="table", kw_only=True, forbid_unknown_field
         if len(names) != len(self.columns()):
             raise ProtocolViolation("the state of a table does not fit its columns")
         return names
+
+
+def _notes(missing: int | None) -> tuple[str, ...]:
+    return (f"rows not counted because a category is missing: {missing}",) if missing else ()
 
 
 def _shape(names: tuple[tuple[str, ...], ...]) -> tuple[int, int]:

@@ -8,6 +8,7 @@
 | ask-consent | hub → site  | AskConsent  | a member asks this: do you take part?                    |
 | consent     | site → hub  | Signed      | yes                                                      |
 | refusal     | site → hub  | Refusal     | no, or no further, in one sentence                       |
+| waits       | site → hub  | Waits       | a person here decides, until then                        |
 | open        | hub → site  | Open        | setup begins (again): drop what an earlier attempt left  |
 | round       | hub → site  | Round       | a protocol's request                                     |
 | reply       | site → hub  | Reply       | the answer to it                                         |
@@ -69,6 +70,10 @@ class Signed(Payload, frozen=True):
 
 class Refusal(Payload, frozen=True):
     reason: Sentence
+
+
+class Waits(Payload, frozen=True):
+    until: Annotated[int, Meta(ge=0, le=2**40)]  # seconds since 1970; then it is a no
 
 
 class Open(Payload, frozen=True):
@@ -181,6 +186,7 @@ PAYLOADS: dict[str, type[Payload]] = {
     "ask-consent": AskConsent,
     "consent": Signed,
     "refusal": Refusal,
+    "waits": Waits,
     "open": Open,
     "round": Round,
     "reply": Reply,
@@ -196,11 +202,11 @@ PAYLOADS: dict[str, type[Payload]] = {
     "cosigned": Cosigned,
 }
 # The version of the letters that a kind came with, or in which it was last changed.
-_SECOND = ("acks", "welcome", "wanted", "here", "entries", "released", "checkpoint", "cosigned")
+_SECOND = ("waits", "acks", "welcome", "wanted", "here", "entries", "released", "checkpoint", "cosigned")
 SINCE = dict.fromkeys(PAYLOADS, 1) | dict.fromkeys(_SECOND, 2)
 _BOTH = {"wanted", "here", "ack", "acks"}
 TO_SITE = frozenset(_BOTH | {"sign-plan", "ask-consent", "open", "round", "end", "welcome", "released", "checkpoint"})
-TO_HUB = frozenset(_BOTH | {"hello", "plan-signed", "consent", "refusal", "reply", "entries", "cosigned"})
+TO_HUB = frozenset(_BOTH | {"hello", "plan-signed", "consent", "refusal", "waits", "reply", "entries", "cosigned"})
 BESIDE_BYTES = 2**18  # a vector up to this size travels in the letter
 
 

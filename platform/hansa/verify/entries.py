@@ -48,6 +48,10 @@ OF_MEMBER: Mapping[str, tuple[str, ...]] = {
     "unmasked": ("step", "shares"),
     "release seen": ("answer",),
     "log reviewed": ("size", "root"),
+    "table closed": ("table",),
+    "decision refused": ("what",),
+    "person added": ("person", "roles", "key"),
+    "person removed": ("person",),
 }
 
 

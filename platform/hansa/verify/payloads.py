@@ -27,7 +27,7 @@ class Payload(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 class Plan(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The question of a job. `parameters` are JSON."""
 
-    version: Literal[1]
+    version: Literal[1, 2]
     run: str
     charter: Key32
     proposer: Name
@@ -37,6 +37,33 @@ class Plan(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     minimum_sites: Annotated[int, Meta(ge=3)]
     kind: str
     parameters: bytes
+
+
+class Disclosure(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    version: Literal[1]
+    minimum_cell: Annotated[int, Meta(ge=1)]
+    round_to: Annotated[int, Meta(ge=1)]
+    parameters_percent: Annotated[int, Meta(ge=1, le=100)]
+    dominance_percent: Annotated[int, Meta(ge=1, le=100)]
+    minimum_rows: Annotated[int, Meta(ge=1)]
+
+
+class SecondPlan(Plan, frozen=True):
+    """Since Hansa 0.2. `expires` in seconds since 1970."""
+
+    recipients: Annotated[tuple[Name, ...], Meta(min_length=1)]
+    purpose: str
+    expires: Annotated[int, Meta(ge=0, le=2**40)]
+    disclosure: Disclosure
+
+
+def read_plan(content: bytes) -> Plan:
+    """By how many fields it has, and then it says the version of that format."""
+    first = content[:1] == b"\x9a"  # an array of ten
+    plan = canonical(content, Plan if first else SecondPlan, "the plan")
+    if (plan.version == 1) != first:
+        raise ProtocolViolation("a plan of one version stands in the bytes of another")
+    return plan
 
 
 def content_of(source: Source, commitment: bytes) -> bytes | None:
@@ -82,13 +109,17 @@ def plan_of(entry: Entry, content: bytes, charter: Charter) -> Plan:
     """The plan in the payload of a `proposal asked`, if it is the one that the entry names and the charter allows."""
     if digest("plan", content).hex() != entry.details["plan"]:
         raise ProtocolViolation("the plan is another one than was proposed: its digest differs")
-    plan = canonical(content, Plan, "the plan")
+    plan = read_plan(content)
     said = {"kind": plan.kind, "table": plan.table, "member": plan.proposer}
     for name, value in said.items():
         if entry.details[name] != value:
             raise ProtocolViolation(f"the entry says another '{name}' than the plan")
     if plan.run != entry.run or plan.charter != charter.digest:
         raise ProtocolViolation("the plan is of another job, or of another charter than the one in force")
+    if isinstance(plan, SecondPlan):
+        received = plan.recipients
+        if list(received) != sorted(set(received)) or not set(received) <= set(charter.members):
+            raise ProtocolViolation("a recipient is not on the charter, or they are not sorted")
     if list(plan.sites) != sorted(set(plan.sites)) or not {*plan.sites, plan.proposer} <= set(charter.members):
         raise ProtocolViolation("the plan names a site that is not on the charter, or its sites are not sorted")
     if plan.minimum_sites < charter.rules.minimum_sites:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hansa.errors import ProtocolViolation, Refused
 from hansa.jobs.base import Answer, Array, Contribution, Flags, Reals, Step, Table, Total, reals
@@ -21,6 +22,8 @@ from hansa.jobs.regression.family import Family
 from hansa.jobs.regression.formula import Formula
 from hansa.jobs.regression.scaling import Scale
 from hansa.jobs.regression.scoring import Newton
+from hansa.privacy import disclosure
+from hansa.privacy.disclosure import Rules
 
 SETTLED = 1e-18
 _STILL = 1e-6  # of the largest coefficient: what the last step may move at most
@@ -48,7 +51,7 @@ class GlmAnswer(Answer, frozen=True, tag="glm", kw_only=True):
     formula: str
     coefficients: dict[str, Coefficient]
     n: int
-    dropped: int
+    dropped: int | None
     df: int
     deviance: float
     null_deviance: float
@@ -57,6 +60,14 @@ class GlmAnswer(Answer, frozen=True, tag="glm", kw_only=True):
     iterations: int
     converged: bool
     precision: float
+
+    def disclosed(self, rules: Rules) -> "GlmAnswer":
+        """Refused if it rests on few rows, or has many parameters for them; a left-out count of dropped rows is None.
+        `n` and the degrees of freedom are what the standard errors rest on, and stay exact."""
+        disclosure.refuse_few(self.n, "the regression", rules)
+        disclosure.refuse_rich(len(self.coefficients), self.n, rules)
+        dropped = disclosure.shown(self.dropped or 0, rules)
+        return replace(self, dropped=dropped, notes=_notes(dropped) + disclosure.note(rules, dropped is None))
 
 
 class Iteration(Struct, frozen=True, tag="iteration"):
@@ -229,8 +240,12 @@ def _answer(now: Iteration, total: Total, newton: Newton, rounding: dict[str, fl
         iterations=now.turn + 1,
         converged=True,
         precision=_precision(newton, rounding, dispersion, deviance if kind == "gaussian" else None),
-        notes=(f"rows left out because they miss a value: {dropped}",) if dropped else (),
+        notes=_notes(dropped),
     )
+
+
+def _notes(dropped: int | None) -> tuple[str, ...]:
+    return (f"rows left out because they miss a value: {dropped}",) if dropped else ()
 
 
 def _in_own_units(now: Iteration, newton: Newton, dispersion: float, intercept: bool) -> tuple[Array, Array]:

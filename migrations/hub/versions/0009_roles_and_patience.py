@@ -1,0 +1,22 @@
+"""Roles of people, and how long a person at a site has to decide"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0009"
+down_revision = "0007"
+
+
+def upgrade() -> None:
+    # Everybody could ask and look before there were roles.
+    op.add_column("person", sa.Column("roles", sa.String(200), nullable=False, server_default="analyst, auditor"))
+    with op.batch_alter_table("person") as table:
+        table.alter_column("roles", server_default=None)
+    op.add_column("participant", sa.Column("waits_until", sa.Double, nullable=True))
+    op.add_column("job", sa.Column("waits_until", sa.Double, nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("job", "waits_until")
+    op.drop_column("participant", "waits_until")
+    op.drop_column("person", "roles")

@@ -1,0 +1,4 @@
+"""What an answer may reveal.
+
+disclosure.py   which figures are left out, coarsened or refused; every rule in one place
+"""

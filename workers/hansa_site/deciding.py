@@ -1,0 +1,181 @@
+"""What follows from a person's decision, or from nobody's.
+
+    waiting ──enough people say yes──► as if the policy had said yes ──► the hub hears of it
+       └─────a no, or `until`────────► refused
+
+A decision is worked off once, by the site's process, in the transaction that holds what follows from it. The policy is
+asked again then: a person can say no to more than it does, and yes to no more.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from hansa.crypto.keys import digest
+from hansa.errors import Refused
+from hansa.mail.boxes import Desk
+from hansa.mail.letters import Refusal, Signed
+from hansa.plan import SIGNED_BY_MEMBER, SIGNED_BY_PROPOSER, Plan
+from hansa_site import consent, people, tables
+from hansa_site.deeds import Deed
+from hansa_site.journal import Decided, Member, Run, Waiting, Withdrawn
+from hansa_site.outcome import Outcome
+from hansa_site.people import Decision
+from hansa_site.settings import Settings
+
+EXPIRED = "nobody decided in time"
+Found = tuple[str, Outcome]  # the run, and what follows for it
+
+
+def table_digest(table: str) -> bytes:
+    """What a decision about a table names."""
+    return digest("site/table", table.encode())
+
+
+class Deciding:
+    def __init__(self, desk: Desk, settings: Settings, home: Path) -> None:
+        self._desk, self._settings, self._home = desk, settings, home
+
+    def weigh(self, db: Session, row: Decided, now: float) -> list[Found]:
+        """What follows from a decision, by run; refuses one that counts for nothing, and says why."""
+        decision, person = people.check(db, row, self._desk.name, now)
+        act: Callable[[Session, Decision, Member, float], list[Found]] = {
+            "sign proposal": self._sign,
+            "consent": self._consent,
+            "refuse": self._refuse,
+            "stop": self._stop,
+            "withdraw": self._withdraw,
+        }[decision.what]
+        return act(db, decision, person, now)
+
+    def expire(self, db: Session, now: float) -> list[Found]:
+        """What nobody decided in time."""
+        late = select(Waiting).where(Waiting.closed_at.is_(None), Waiting.until <= now)
+        found = []
+        for waiting in db.scalars(late):
+            waiting.closed_at = now
+            found.append((waiting.run, _no(EXPIRED)))
+        return found
+
+    def _sign(self, db: Session, decision: Decision, person: Member, now: float) -> list[Found]:
+        waiting = _waiting(db, decision, "proposal", now)
+        plan = self._desk.plan(waiting.content)
+        consent.may_propose(self._settings.policy, plan, self._desk.name)
+        waiting.closed_at = now
+        return [(plan.run, signed_proposal(self._desk, plan, _by(db, plan.run, "sign proposal", person)))]
+
+    def _consent(self, db: Session, decision: Decision, person: Member, now: float) -> list[Found]:
+        waiting = _waiting(db, decision, "consent", now)
+        plan, policy = self._desk.plan(waiting.content), self._settings.policy
+        if self._proposed(db, plan) == person.name:
+            raise Refused(f"'{person.name}' signed this proposal, and so can't consent to it too")
+        yes = {person.name, *(said.person for said in _said(db, plan.run, "consent"))}
+        if len(yes) < policy.persons:
+            act = f"{person.name} consents; {policy.persons - len(yes)} more must"
+            return [(plan.run, Outcome(act=act))]
+        schema = tables.schema(self._settings.source(plan.table), self._home)
+        refuse_withdrawn(db, plan.table)
+        consent.may_take_part(policy, plan, self._desk.name, schema, now)
+        waiting.closed_at = now
+        return [(plan.run, consented(self._desk, plan, _by(db, plan.run, "consent", person)))]
+
+    def _proposed(self, db: Session, plan: Plan) -> str:
+        """Who of our people signed the proposal, if anybody did."""
+        return next((said.person for said in _said(db, plan.run, "sign proposal")), "")
+
+    def _refuse(self, db: Session, decision: Decision, person: Member, now: float) -> list[Found]:
+        open_ = select(Waiting).where(Waiting.run == decision.run, Waiting.closed_at.is_(None))
+        waiting = next((one for one in db.scalars(open_) if one.digest == decision.about), None)
+        if waiting is None:
+            raise Refused("nothing of this job waits for a decision about what was signed")
+        waiting.closed_at = now
+        by = {"person": person.pseudonym}
+        return [(decision.run, _no(decision.reason or "a person of this institution says no", by))]
+
+    def _stop(self, db: Session, decision: Decision, person: Member, now: float) -> list[Found]:
+        del now
+        run = db.get(Run, decision.run)
+        if run is None or run.ended_at is not None:
+            raise Refused("this site takes no part in such a job")
+        if self._desk.plan(run.plan).digest != decision.about:
+            raise Refused("the decision is about another plan than that of the job")
+        return [(run.run, _no(decision.reason or "stopped by this institution", {"person": person.pseudonym}))]
+
+    def _withdraw(self, db: Session, decision: Decision, person: Member, now: float) -> list[Found]:
+        """Nothing is answered over the table from now on; what runs over it stops. What was released can't be
+        recalled."""
+        named = [source.name for source in self._settings.table if table_digest(source.name) == decision.about]
+        if not named:
+            raise Refused("this site has no table of the name that was signed")
+        if db.get(Withdrawn, named[0]) is None:
+            db.add(Withdrawn(table_name=named[0], at=now))
+        reason = decision.reason or f"the table '{named[0]}' was withdrawn"
+        by = {"person": person.pseudonym}
+        deed = Deed("table closed", {"table": named[0]} | by, reason.encode())
+        found = [("", Outcome(act=f"withdraws the table {named[0]}", deeds=(deed,)))]
+        for run in db.scalars(select(Run).where(Run.ended_at.is_(None))):
+            if self._desk.plan(run.plan).table == named[0]:
+                found.append((run.run, _no(reason, by)))
+        for waiting in db.scalars(select(Waiting).where(Waiting.closed_at.is_(None), Waiting.what == "consent")):
+            if self._desk.plan(waiting.content).table == named[0]:
+                waiting.closed_at = now
+                found.append((waiting.run, _no(reason, by)))
+        return found
+
+
+def refuse_withdrawn(db: Session, table: str) -> None:
+    if db.get(Withdrawn, table) is not None:
+        raise Refused(f"the table '{table}' was withdrawn by its institution")
+
+
+def signed_proposal(desk: Desk, plan: Plan, by: Mapping[str, str] = {}) -> Outcome:
+    """This member puts its name to the question; `by` whom it was decided, if by people."""
+    signature = desk.keys.consent.sign(SIGNED_BY_PROPOSER, plan.digest)
+    deed = Deed("proposal signed", {"plan": plan.digest.hex(), **by})
+    return Outcome((("plan-signed", Signed(plan.digest, signature)),), act="signs the proposal", deeds=(deed,))
+
+
+def consented(desk: Desk, plan: Plan, by: Mapping[str, str] = {}) -> Outcome:
+    """This member takes part; `by` whom it was decided, if by people."""
+    signature = desk.keys.consent.sign(SIGNED_BY_MEMBER, plan.digest)
+    letters = (("consent", Signed(plan.digest, signature)),)
+    deed = Deed("consent given", {"plan": plan.digest.hex(), **by})
+    return Outcome(letters, "consented", plan=plan.encoded, act="consents", deeds=(deed,))
+
+
+def _no(reason: str, by: Mapping[str, str] = {}) -> Outcome:
+    deed = Deed("refused", dict(by), reason.encode())
+    letters = (("refusal", Refusal(reason)),)
+    return Outcome(letters, f"refused: {reason}"[:500], erase=True, act=f"refuses: {reason}", deeds=(deed,))
+
+
+def _waiting(db: Session, decision: Decision, what: str, now: float) -> Waiting:
+    """What the decision is about, if that is open, and the very thing that the person signed."""
+    row = db.get(Waiting, (decision.run, what))
+    if row is None or row.closed_at is not None or not now < row.until:
+        raise Refused(f"no {what} of this job waits for a decision")
+    if row.digest != decision.about:
+        raise Refused(f"the person signed another {what} than the one that waits")
+    return row
+
+
+def _said(db: Session, run: str, what: str) -> list[Decided]:
+    """The decisions that count, of people who are still here."""
+    query = select(Decided).join(Member, Member.name == Decided.person)
+    counts = Decided.run == run, Decided.what == what, Decided.done_at.is_not(None), Decided.refusal == ""
+    return list(db.scalars(query.where(*counts, Member.removed_at.is_(None)).order_by(Decided.at)))
+
+
+def _by(db: Session, run: str, what: str, person: Member) -> dict[str, str]:
+    """For the log: pseudonyms of who decided, and the digests of what they signed, which this site keeps."""
+    said = _said(db, run, what)
+    names = {db.get_one(Member, one.person).pseudonym for one in said} | {person.pseudonym}
+    return {"person": ", ".join(sorted(names)), "decision": ", ".join(one.digest.hex() for one in said)}
+
+
+def close(db: Session, run: str, now: float) -> None:
+    """The job has ended: there is nothing to decide any more."""
+    for waiting in db.scalars(select(Waiting).where(Waiting.run == run, Waiting.closed_at.is_(None))):
+        waiting.closed_at = now

@@ -1,0 +1,35 @@
+"""What working off a letter, or a decision, leads to; stored in one transaction (`site.py`)."""
+
+from msgspec import Struct
+
+from hansa.mail.letters import Payload, Welcome
+from hansa.protocols.base import SiteState
+from hansa_site.deeds import Deed
+from hansa_site.journal import Said
+
+
+class Asked(Struct, frozen=True):
+    """What waits for a person: `digest` is what the decision must name; `until` in seconds since 1970."""
+
+    what: str
+    digest: bytes
+    content: bytes
+    until: float
+
+
+class Outcome(Struct, frozen=True):
+    """A violation (`aside`) changes nothing else."""
+
+    letters: tuple[tuple[str, Payload], ...] = ()
+    status: str | None = None  # of the run from now on
+    state: SiteState | None = None
+    erase: bool = False
+    aside: str = ""
+    plan: bytes | None = None  # of a run that begins here
+    attempt: int | None = None
+    contributed: bool = False
+    said: Said | None = None
+    act: str = ""
+    welcome: Welcome | None = None  # the hub is up
+    deeds: tuple[Deed, ...] = ()  # for the log
+    asked: Asked | None = None  # a person must decide first
