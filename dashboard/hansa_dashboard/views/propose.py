@@ -149,8 +149,8 @@ def left_out(rules: Disclosure | None) -> str:
     rounded = f", and the others are rounded to multiples of {rules.round_to}" if rules.round_to > 1 else ""
     return (
         f"Counts from 1 to {rules.minimum_cell - 1} and totals that hold them are left out of the answer{rounded}; "
-        f"a model with more than {rules.parameters_percent} parameters per hundred records is not released. The hub and "
-        "the sites that take part see the totals before that."
+        f"a model with more than {rules.parameters_percent} parameters per hundred records is not released. The hub "
+        "and the sites that take part see the totals before that."
     )
 
 
