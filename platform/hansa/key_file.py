@@ -5,6 +5,9 @@ associated data. The wrapping key is made of the store's secret (`hansa/wrapping
 writing, so it locks one text ever. The header names the store, and the bundles' Ed25519 keys: who only looks, looks at
 the header and needs no secret.
 
+`keys.next` holds both files as they are to become, while `rewrap` puts another secret in the old one's place: nothing
+replaces two files at once. Where it is there, after a crash or meanwhile, it counts and they don't.
+
 A file of Hansa 0.1 is one bundle, bare; it is read, and `protect-keys` wraps it.
 """
 
@@ -24,6 +27,7 @@ from hansa.messages import decode, encode
 from hansa.wrapping import ASKED, WAY, Sought, Store, Way, read_way, wrapping_key
 
 KEYS: Final = "keys"
+NEXT: Final = "keys.next"
 SALT_BYTES: Final = 16
 _BARE: Final = (FIRST_BYTES, HUB_BYTES, MEMBER_BYTES)
 _WRONG: Final[dict[Store, str]] = {
@@ -44,6 +48,11 @@ class _Header(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 class _Wrapped(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     header: bytes
     box: bytes
+
+
+class _Next(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    way: Way
+    keys: bytes
 
 
 class Shape(Struct, frozen=True):
@@ -69,12 +78,12 @@ def make(home: Path, seeds: bytes, way: Way = ASKED) -> None:
 
 def read(home: Path) -> tuple[bytes, ...]:
     """The bundles of seeds, the one that is used first."""
-    data = (home / KEYS).read_bytes()
+    data, way = _held(home)
     if len(data) in _BARE:
         return (data,)
     wrapped, header = _parse(home, data)
     try:
-        plain = open_box(_key(home, header), wrapped.box, wrapped.header)
+        plain = open_box(_key(home, way, header), wrapped.box, wrapped.header)
     except ProtocolViolation as violation:
         wrong = _WRONG[header.store]
         raise Refused(f"the keys in {home} do not open: the {wrong}, or the file was altered") from violation
@@ -86,6 +95,7 @@ def read(home: Path) -> tuple[bytes, ...]:
 
 def replace(home: Path, bundles: Sequence[bytes]) -> None:
     """Other bundles in place of those that are there, wrapped as they were; bare ones are wrapped now."""
+    _settle(home)
     write_private(home / KEYS, _wrap(home, bundles, read_way(home)))
 
 
@@ -116,9 +126,25 @@ def protect(home: Path, way: Way) -> None:
     write_private(home / KEYS, data)
 
 
+def rewrap(home: Path, way: Way) -> None:
+    """Wraps the keys under another secret, in the same store or in another one; the old secret opens them for that.
+
+    The old one holds until `keys.next` is there, and from then on the new one. What is cut short after that is done by
+    whoever writes the keys next."""
+    if not look(home).wrapped:
+        raise Refused(f"the keys in {home} lie bare: `protect-keys` wraps them")
+    _settle(home)
+    if way == read_way(home) and way != ASKED:
+        raise Refused(f"the keys in {home} are wrapped under this secret already: name another one")
+    decided = _Next(way, _wrap(home, read(home), way, "next"))
+    write_private(home / NEXT, encode(decided))
+    _settle(home)
+
+
 def look(home: Path) -> Shape:
     """Needs no secret, so it says nothing of whether the file opens."""
-    data = (home / KEYS).read_bytes()
+    decided = _decided(home)
+    data = (home / KEYS).read_bytes() if decided is None else decided.keys
     if len(data) in _BARE:
         return Shape(False, (_signing(data),))
     return Shape(True, _parse(home, data)[1].signing)
@@ -142,11 +168,39 @@ def _signing(seeds: bytes) -> bytes:
     return SigningKey(seeds[:SEED_BYTES]).public
 
 
-def _key(home: Path, header: _Header) -> bytes:
-    way = read_way(home)
+def _key(home: Path, way: Way, header: _Header) -> bytes:
     if header.store != way.store:
         raise Refused(f"the keys in {home} are wrapped for the store '{header.store}', and {WAY} names '{way.store}'")
     return wrapping_key(home, way, header.salt)
+
+
+def way_of(home: Path) -> Way:
+    """Where the secret is."""
+    decided = _decided(home)
+    return read_way(home) if decided is None else decided.way
+
+
+def _held(home: Path) -> tuple[bytes, Way]:
+    decided = _decided(home)
+    return ((home / KEYS).read_bytes(), read_way(home)) if decided is None else (decided.keys, decided.way)
+
+
+def _decided(home: Path) -> _Next | None:
+    try:
+        return decode((home / NEXT).read_bytes(), _Next)
+    except FileNotFoundError:
+        return None
+    except ProtocolViolation as violation:
+        raise Refused(f"{home / NEXT} is damaged, or of a later version of Hansa") from violation
+
+
+def _settle(home: Path) -> None:
+    """Puts in place what was decided on; the same however often it is begun again."""
+    decided = _decided(home)
+    if decided is not None:
+        _write_way(home, decided.way)
+        write_private(home / KEYS, decided.keys)
+        (home / NEXT).unlink()
 
 
 def _write_way(home: Path, way: Way) -> None:

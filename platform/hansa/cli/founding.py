@@ -73,6 +73,25 @@ def protect_keys(
     typer.echo(f"the keys in {home} are wrapped; whoever had a copy of the file still has them")
 
 
+def rewrap_keys(
+    home: Home,
+    passphrase_file: PassphraseFile = None,
+    store: Store = "file",
+    module: Module = None,
+    token: Token = "",
+    key: Key = "",
+) -> None:
+    """Wrap the keys under another secret: a new passphrase, the OS keyring's or a token's. The old is needed too."""
+    from hansa import key_file
+
+    new = way(store, passphrase_file, module, token, key)
+    key_file.rewrap(home, new)
+    typer.echo(f"the keys in {home} are wrapped under the new secret, and the old one opens them no more")
+    typer.echo("An older copy of the file still opens with the old one: erase both, or draw new keys with `new-keys`.")
+    if new.store != "keyring" and not new.passphrase_file:
+        typer.echo("Services need the new one too: in systemd's credential, or in HANSA_PASSPHRASE.")
+
+
 def way(store: str, passphrase_file: Path | None, module: Path | None, token: str, key: str) -> "Way":
     from hansa.wrapping import chosen
 

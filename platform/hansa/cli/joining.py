@@ -46,6 +46,18 @@ def protect_keys(
     founding.protect_keys(home, passphrase_file, store, module, token, key)
 
 
+def rewrap_keys(
+    home: Home,
+    passphrase_file: PassphraseFile = None,
+    store: Store = "file",
+    module: Module = None,
+    token: Token = "",
+    key: Key = "",
+) -> None:
+    """Wrap the keys under another secret: a new passphrase, the OS keyring's or a token's. The old is needed too."""
+    founding.rewrap_keys(home, passphrase_file, store, module, token, key)
+
+
 def show_fingerprint(home: Home, in_digits: Digits = False) -> None:
     """Print this site's fingerprint, to be read aloud to the hub's operator and to other members."""
     from hansa.mail.founding import digits, fingerprint

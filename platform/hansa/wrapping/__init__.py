@@ -19,8 +19,9 @@ from hansa.errors import Refused
 WAY: Final = "keys.toml"
 LONGEST_LABEL: Final = 32  # bytes of a token's label (PKCS #11 v2.40, CK_TOKEN_INFO)
 Store = Literal["file", "keyring", "pkcs11"]
-# known: keys lie under the secret already. first: of keys that have none yet; it may be drawn.
-Sought = Literal["known", "first"]
+# known: keys lie under the secret already. first: of keys that have none yet; it may be drawn. next: the same, of keys
+# that lie under another one, which is at hand too.
+Sought = Literal["known", "first", "next"]
 
 
 class Way(Struct, frozen=True, forbid_unknown_fields=True):

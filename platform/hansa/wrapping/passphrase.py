@@ -19,6 +19,7 @@ from hansa.files import write_private
 from hansa.wrapping import WAY, Sought, Way
 
 CREDENTIAL, VARIABLE = "hansa-passphrase", "HANSA_PASSPHRASE"
+NEXT_VARIABLE = "HANSA_NEW_PASSPHRASE"
 MEMORY_KIB, PASSES, LANES = 65_536, 3, 4
 SHORTEST: Final = 12  # letters of a passphrase that a person makes up
 _ONE = threading.Lock()
@@ -45,6 +46,16 @@ def find(home: Path, way: Way, sought: Sought) -> bytes:
             path.touch(mode=0o600, exist_ok=False)
             write_private(path, secrets.token_urlsafe(32).encode() + b"\n")
         return _of_file(path, _name(way))
+    if sought == "next":  # the other places hold the one that is to go
+        if said := os.environ.get(NEXT_VARIABLE):
+            return said.encode()
+        if not sys.stdin.isatty():
+            raise Refused(
+                f"the new {_name(way)} is missing: name a --passphrase-file, give the variable {NEXT_VARIABLE}, "
+                "or start this at a terminal"
+            )
+        _TYPED[home, way] = _asked(home, way, sought)
+        return _TYPED[home, way]
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     if credentials and (Path(credentials) / CREDENTIAL).exists():
         return _of_file(Path(credentials) / CREDENTIAL, _name(way))
@@ -75,7 +86,7 @@ def _of_file(path: Path, name: str) -> bytes:
 
 
 def _asked(home: Path, way: Way, sought: Sought) -> bytes:
-    name = _name(way)
+    name = f"new {_name(way)}" if sought == "next" else _name(way)
     said = getpass.getpass(f"{name[0].upper()}{name[1:]}, for the keys in {home}: ")
     if sought == "known" or way.store != "file":
         return said.encode()

@@ -10,7 +10,6 @@ from hansa.errors import ProtocolViolation, Refused
 from hansa.mail import certificates, workers
 from hansa.mail.checks import Finding, moment, span
 from hansa.mail.tls import Tls
-from hansa.wrapping import read_way
 
 LITTLE_ROOM, NO_ROOM = 2 * 2**30, 256 * 2**20  # bytes
 SOON_SECONDS: Final = 30 * 86_400.0
@@ -30,7 +29,7 @@ def private(home: Path, names: Iterable[str]) -> list[Finding]:
 def keys(home: Path, side: str, mend: str) -> list[Finding]:
     """Whether there is a key file, and a wrapped one. It is not opened: nobody has to give a passphrase for a look."""
     try:
-        shape, way = key_file.look(home), read_way(home)
+        shape, way = key_file.look(home), key_file.way_of(home)
     except OSError as error:
         says = f"{home} holds no keys" if isinstance(error, FileNotFoundError) else f"the keys in {home} can't be read"
         return [Finding("wrong", "keys", says, mend)]
