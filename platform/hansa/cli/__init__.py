@@ -1,7 +1,8 @@
 """The command `hansa`: where the program is put together. Each file holds one group of subcommands.
 
     local.py       a whole consortium on this machine        hub.py, site.py   one side, as in production
-    job.py         ask, watch, cancel                        audit.py          the log, and replay
+    job.py         ask, watch, cancel                        audit.py          the log, and replay; with verifying.py,
+                                                             showing.py, documents.py: an export, offline
     founding.py    a hub's home, kits                        joining.py        a site's home, joining
     charter.py     draft, sign, show, change the charter
     demo.py        four hospitals                            dashboard.py      the page
@@ -59,7 +60,9 @@ def main() -> None:
     try:
         app()
     except (Refused, NotEnoughSites, ProtocolViolation) as error:
-        sys.stderr.write(f"hansa: {error}\n")
+        from hansa.verify.findings import printable
+
+        sys.stderr.write(f"hansa: {printable(str(error))}\n")  # it may name what stands in somebody else's file
         sys.exit(2)
     except OSError as error:
         if error.errno not in _OF_THE_MACHINE:
