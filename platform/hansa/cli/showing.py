@@ -87,7 +87,8 @@ def _print(verdict: "Verdict", entries: "Sequence[Shown]") -> None:
     if verdict.outcome == "false":
         typer.echo("THIS EXPORT DOES NOT HOLD. What follows is what it says, and not what happened:")
     else:
-        typer.echo(f"verified; the newest {len(entries)} entries that were asked for:")
+        whole = "" if verdict.outcome == "holds" else ", as far as the export goes"
+        typer.echo(f"verified{whole}; the newest {len(entries)} entries that were asked for:")
     found = of_entries(verdict.findings)
     for entry in entries:
         _print_entry(entry, found.get(entry.place, ()))
