@@ -12,10 +12,10 @@ import redis
 
 from hansa.hub import kits
 from hansa.hub.settings import read_settings as read_hub
-from hansa.key_file import Way
 from hansa.mail.founding import fingerprint, read_request
 from hansa.mail.post import raw_client
 from hansa.mail.tls import Address
+from hansa.wrapping import Way
 from hansa_site import joining
 from tests.end_to_end.consortium import until
 from tests.servers import debian_redis

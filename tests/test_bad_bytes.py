@@ -24,7 +24,8 @@ from hansa.protocols import key_setup, secure_sum
 from hansa_site.settings import TableSource
 from hansa_site.tables import load, schema
 from tests.fuzz.mutations import NASTY, mutated
-from tests.fuzz.targets import OURS, Finished, Target, envelopes, finished, targets
+from tests.fuzz.target import OURS, Target
+from tests.fuzz.targets import Finished, envelopes, finished, targets
 
 SECONDS, MEMORY = 1.0, 64 * 2**20
 ENVELOPES = 100_000
@@ -35,6 +36,10 @@ NAMES = [
              if isinstance(getattr(one, "accepts", None), type)}),
     *("header", "letter's argument", "box", "charter", "plan", "step", "evidence", "replay", "evidence file"),
     *("note", "vkey", "checkpoint", "policy", "receipt", "add-checkpoint", "bundle", "tile's path"),
+    *(f"verifier: {name}" for name in ("note", "charter", "entry", "bundle", "payload", "plan", "policy", "fork")),
+    *(f"verifier: {name}" for name in ("export", "checkpoint", "shown")),
+    *("NAME.request", "NAME.kit", "draft", "NAME.signature", "NAME.keys"),
+    *("file keys", "file keys.next", "file keys.toml"),
     *("PLAN.toml", "CONSORTIUM.toml", "site.toml", "hub.toml", "formula", "parameters", "CSV", "Parquet"),
 ]  # fmt: skip
 
@@ -48,7 +53,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 def doors(done: Finished, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Target]:
     found = targets(done, tmp_path_factory.mktemp("files"))
     for target in found.values():  # what is imported when first needed counts for nobody
-        target.parse(target.seeds[0])
+        for seed in target.seeds:
+            target.parse(seed)
     return found
 
 

@@ -304,7 +304,7 @@ def test_only_who_may_stops_or_withdraws_and_only_what_is_there(
 
 
 def test_the_first_person_is_an_administrator_and_only_one_lets_in_others(tmp_path: Path) -> None:
-    from hansa.key_file import Way
+    from hansa.wrapping import Way
 
     way: Callable[[str], Way] = lambda name: Way(passphrase_file=str(tmp_path / name))  # noqa: E731
     world = World(tmp_path, sites=3)

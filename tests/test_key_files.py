@@ -13,9 +13,9 @@ from hansa.crypto.bundles import FIRST_BYTES, HUB_BYTES, MEMBER_BYTES
 from hansa.errors import Refused
 from hansa.files import write_private
 from hansa.hub import settings as hub_settings
-from hansa.key_file import Way
 from hansa.mail.checks import home as home_checks
 from hansa.messages import decode, encode
+from hansa.wrapping import Way, passphrase
 from hansa_site import vault
 from tests import cards
 
@@ -138,14 +138,14 @@ class Terminal:
 def test_at_a_terminal_a_new_passphrase_is_asked_twice_and_an_old_one_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(key_file, "_TYPED", {})
+    monkeypatch.setattr(passphrase, "_TYPED", {})
     terminal = Terminal(monkeypatch, "too short", "long enough it is", "long enough is it", *["long enough it is"] * 2)
     for why in ("at least 12", "differ"):
         with pytest.raises(Refused, match=why):
             key_file.make(tmp_path, SEEDS)
     key_file.make(tmp_path, SEEDS)
     assert key_file.read(tmp_path) == (SEEDS,) and not terminal.left
-    monkeypatch.setattr(key_file, "_TYPED", {})
+    monkeypatch.setattr(passphrase, "_TYPED", {})
     terminal.left = ["long enough it is"]
     assert key_file.read(tmp_path) == key_file.read(tmp_path) == (SEEDS,) and not terminal.left
 
@@ -160,7 +160,20 @@ def test_a_passphrase_file_that_is_empty_or_gone_is_named(home: Path) -> None:
     assert not (home / "passphrase").exists()  # only new keys draw one
 
 
-@pytest.mark.parametrize("text", ['store = "cloud"', "store = 3", 'pass = "x"', "["])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('store = "cloud"', "store = 3", 'pass = "x"', "["),
+        'store = "pkcs11"',
+        'store = "pkcs11"\nmodule = "/x.so"\ntoken = "t"',
+        'store = "pkcs11"\nmodule = "x.so"\ntoken = "t"\nkey = "k"',
+        'store = "pkcs11"\nmodule = "/x.so"\ntoken = "' + 33 * "t" + '"\nkey = "k"',
+        'store = "pkcs11"\nmodule = "/x.so"\ntoken = "t "\nkey = "k"',
+        'store = "pkcs11"\nmodule = "/x.so"\ntoken = "t"\nkey = "k\\u001b[2J"',
+        'module = "/x.so"\ntoken = "t"\nkey = "k"',
+        'store = "keyring"\nkey = "k"',
+    ],
+)
 def test_a_file_of_settings_that_means_nothing_is_refused(home: Path, text: str) -> None:
     (home / "keys.toml").write_text(text)
     with pytest.raises(Refused, match=r"keys\.toml"):
@@ -200,7 +213,7 @@ def test_a_look_needs_no_passphrase(home: Path) -> None:
 
 def test_keys_are_stretched_once_a_process(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key_file.read(home)
-    monkeypatch.setattr(key_file, "Argon2id", None)
+    monkeypatch.setattr(passphrase, "Argon2id", None)
     assert vault.read_keys(home).signing.public == cards.member_keys(1).signing.public
 
 
@@ -257,5 +270,5 @@ def test_in_the_store_keyring_the_secret_lies_with_the_operating_system(
 def test_two_threads_may_open_keys_at_once(home: Path) -> None:
     """Of the library's Argon2, two at once with several lanes each never end."""
     with ThreadPoolExecutor(4) as pool:
-        opened = [pool.submit(key_file._stretched, b"a passphrase", bytes([number]) * 16) for number in range(4)]
+        opened = [pool.submit(passphrase.stretched, b"a passphrase", bytes([number]) * 16) for number in range(4)]
         assert len({one.result(60) for one in opened}) == 4

@@ -16,6 +16,7 @@ from hansa.errors import ProtocolViolation, Refused
 from hansa.hub import actions, checkpoints, exports, log, log_status, queries, retention
 from hansa.hub.actions import Hub
 from hansa.hub.models import CheckpointRow, EntryRow, EvidenceRow, Job, NodeRow, PayloadRow, WitnessRow
+from hansa.hub.queries import Wanted
 from hansa.mail import boxes
 from hansa.messages import HUB, decode
 from hansa.verify.tiles import Source
@@ -105,6 +106,22 @@ def test_every_site_enters_what_it_was_told_of_the_answer_though_the_end_is_work
     with Session(world.engines[HUB]) as db:
         told = db.scalars(select(EntryRow.by).where(EntryRow.act == "release seen", EntryRow.run == run)).all()
     assert sorted(told) == world.names
+
+
+def test_entries_are_picked_by_job_author_act_and_time(kept: Kept) -> None:
+    everything = queries.log(kept.hub, 10_000)
+    middle = everything[len(everything) // 2].at
+    for wanted, right in (
+        (Wanted(by="s1"), lambda entry: entry.by == "s1"),
+        (Wanted(act="consent given"), lambda entry: entry.act == "consent given"),
+        (Wanted(since=middle), lambda entry: entry.at >= middle),
+        (Wanted("s1", "locked", 0.0, middle + 1e9), lambda entry: (entry.by, entry.act) == ("s1", "locked")),
+        (Wanted(until=middle), lambda entry: entry.at < middle),
+    ):
+        assert queries.log(kept.hub, 10_000, "", wanted) == [entry for entry in everything if right(entry)]
+    of_run = [entry for entry in everything if entry.run == kept.run]
+    assert queries.log(kept.hub, 10_000, kept.run[:6]) == queries.log(kept.hub, 10_000, kept.run) == of_run
+    assert not queries.log(kept.hub, 10_000, "%")
 
 
 def test_a_reviewers_sign_off_is_an_entry_of_the_member(kept: Kept) -> None:

@@ -17,10 +17,10 @@ from hansa.hub.log import record
 from hansa.hub.models import Job, Login, Member, Participant
 from hansa.hub.records import tell
 from hansa.jobs.base import Column, Schema
-from hansa.key_file import Way
 from hansa.mail import boxes
 from hansa.messages import encode
 from hansa.plan import Question
+from hansa.wrapping import Way
 from hansa_dashboard import session, words
 from tests import cards
 

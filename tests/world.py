@@ -28,7 +28,6 @@ from hansa.hub.coordinator import Coordinator
 from hansa.hub.gateway import Door
 from hansa.hub.models import Job, Participant
 from hansa.jobs.base import Column, Schema
-from hansa.key_file import Way
 from hansa.mail import boxes
 from hansa.mail.acks import Owed
 from hansa.mail.blobs import Chunks, Folder
@@ -38,6 +37,7 @@ from hansa.mail.database import Engines, migrate, open_engine
 from hansa.messages import HUB, decode
 from hansa.plan import Disclosure, Question, make
 from hansa.protocols.base import SiteState
+from hansa.wrapping import Way
 from hansa_site import deeds, journal
 from hansa_site.answering import STATES
 from hansa_site.policy import Floors, Policy

@@ -1,62 +1,46 @@
 """A party's keys on disk: `keys` in its home, wrapped, and `keys.toml`, which says where the wrapping secret is.
 
-    passphrase   Argon2id (RFC 9106: 64 MiB, 3 passes, 4 lanes) makes the wrapping key; a third of a second a try
-    keyring      32 random bytes in the operating system's keyring; HKDF makes the wrapping key
-
 The file is a header, and AES-256-GCM over one or several bundles of seeds (`crypto/bundles.py`) with the header as
-associated data. The wrapping key is made with a salt that is drawn for each writing, so it locks one text ever. The
-header names the bundles' Ed25519 keys: who only looks, looks at the header and needs no secret.
+associated data. The wrapping key is made of the store's secret (`hansa/wrapping`) and a salt that is drawn for each
+writing, so it locks one text ever. The header names the store, and the bundles' Ed25519 keys: who only looks, looks at
+the header and needs no secret.
+
+`keys.next` holds both files as they are to become, while `rewrap` puts another secret in the old one's place: nothing
+replaces two files at once. Where it is there, after a crash or meanwhile, it counts and they don't.
 
 A file of Hansa 0.1 is one bundle, bare; it is read, and `protect-keys` wraps it.
 """
 
-import getpass
-import os
 import secrets
-import sys
-import threading
 from collections.abc import Callable, Collection, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from msgspec import Meta, Struct
 
-from hansa import toml
 from hansa.crypto.bundles import FIRST_BYTES, HUB_BYTES, MEMBER_BYTES
-from hansa.crypto.keys import SEED_BYTES, SigningKey, derive, lock_box, open_box
+from hansa.crypto.keys import SEED_BYTES, SigningKey, lock_box, open_box
 from hansa.errors import ProtocolViolation, Refused
 from hansa.files import write_private, write_toml
 from hansa.messages import decode, encode
+from hansa.wrapping import ASKED, WAY, Sought, Store, Way, read_way, wrapping_key
 
-KEYS, WAY = "keys", "keys.toml"
-CREDENTIAL, VARIABLE, SERVICE = "hansa-passphrase", "HANSA_PASSPHRASE", "hansa"
-MEMORY_KIB, PASSES, LANES = 65_536, 3, 4
-SHORTEST: Final = 12  # letters of a passphrase that a person makes up
-SALT_BYTES = 16
+KEYS: Final = "keys"
+NEXT: Final = "keys.next"
+SALT_BYTES: Final = 16
 _BARE: Final = (FIRST_BYTES, HUB_BYTES, MEMBER_BYTES)
-_LOCK = "key file"
-_ONE = threading.Lock()
-_TYPED: dict[Path, bytes] = {}  # so that one command asks once
-
-
-class Way(Struct, frozen=True, forbid_unknown_fields=True):
-    """`keys.toml`. `passphrase_file`: where the passphrase lies; a path in the home, or absolute. Empty: it is
-    systemd's credential `hansa-passphrase`, else in HANSA_PASSPHRASE, else asked for."""
-
-    store: Literal["file", "keyring"] = "file"
-    passphrase_file: str = ""
-
-
-ASKED = Way()
+_WRONG: Final[dict[Store, str]] = {
+    "file": "passphrase is wrong",
+    "keyring": "secret in the keyring is another one",
+    "pkcs11": "key in the token is another one",
+}
 
 
 class _Header(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     mark: Literal["hansa keys"]
     version: Literal[1]
-    store: Literal["file", "keyring"]
+    store: Store
     salt: Annotated[bytes, Meta(min_length=SALT_BYTES, max_length=SALT_BYTES)]
     signing: Annotated[tuple[Annotated[bytes, Meta(min_length=32, max_length=32)], ...], Meta(min_length=1)]
 
@@ -66,6 +50,11 @@ class _Wrapped(Struct, frozen=True, array_like=True, forbid_unknown_fields=True)
     box: bytes
 
 
+class _Next(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    way: Way
+    keys: bytes
+
+
 class Shape(Struct, frozen=True):
     """What a key file shows without its secret: the Ed25519 key of each bundle, the one that is used first."""
 
@@ -73,23 +62,13 @@ class Shape(Struct, frozen=True):
     signing: tuple[bytes, ...]
 
 
-def read_way(home: Path) -> Way:
-    try:
-        return msgspec.convert(toml.read(home / WAY), Way)
-    except FileNotFoundError:
-        return Way()
-    except msgspec.ValidationError as error:
-        raise Refused(f"{home / WAY}: {error}") from error
-
-
 def make(home: Path, seeds: bytes, way: Way = ASKED) -> None:
     """Writes a new party's keys. Draws the passphrase if `way` names a file that is not there. An existing key is never
     overwritten."""
     if (home / KEYS).exists():
         raise Refused(f"{home} holds keys already")
-    data = _wrap(home, [seeds], way, new=True)
-    if way != ASKED:
-        write_toml(home / WAY, msgspec.to_builtins(way))
+    data = _wrap(home, [seeds], way, "first")
+    _write_way(home, way)
     try:
         (home / KEYS).touch(mode=0o600, exist_ok=False)
     except FileExistsError as error:
@@ -99,15 +78,15 @@ def make(home: Path, seeds: bytes, way: Way = ASKED) -> None:
 
 def read(home: Path) -> tuple[bytes, ...]:
     """The bundles of seeds, the one that is used first."""
-    data = (home / KEYS).read_bytes()
+    data, way = _held(home)
     if len(data) in _BARE:
         return (data,)
     wrapped, header = _parse(home, data)
     try:
-        plain = open_box(_key(home, read_way(home), header.store, header.salt), wrapped.box, wrapped.header)
+        plain = open_box(_key(home, way, header), wrapped.box, wrapped.header)
     except ProtocolViolation as violation:
-        what = "passphrase is wrong" if header.store == "file" else "secret in the keyring is another one"
-        raise Refused(f"the keys in {home} do not open: the {what}, or the file was altered") from violation
+        wrong = _WRONG[header.store]
+        raise Refused(f"the keys in {home} do not open: the {wrong}, or the file was altered") from violation
     bundles = decode(plain, tuple[bytes, ...])
     if tuple(map(_signing, bundles)) != header.signing:
         raise Refused(f"the keys in {home} are damaged")
@@ -116,6 +95,7 @@ def read(home: Path) -> tuple[bytes, ...]:
 
 def replace(home: Path, bundles: Sequence[bytes]) -> None:
     """Other bundles in place of those that are there, wrapped as they were; bare ones are wrapped now."""
+    _settle(home)
     write_private(home / KEYS, _wrap(home, bundles, read_way(home)))
 
 
@@ -141,15 +121,30 @@ def protect(home: Path, way: Way) -> None:
     """Wraps the bare keys of Hansa 0.1."""
     if look(home).wrapped:
         raise Refused(f"the keys in {home} are wrapped already")
-    data = _wrap(home, read(home), way, new=True)
-    if way != ASKED:
-        write_toml(home / WAY, msgspec.to_builtins(way))
+    data = _wrap(home, read(home), way, "first")
+    _write_way(home, way)
     write_private(home / KEYS, data)
+
+
+def rewrap(home: Path, way: Way) -> None:
+    """Wraps the keys under another secret, in the same store or in another one; the old secret opens them for that.
+
+    The old one holds until `keys.next` is there, and from then on the new one. What is cut short after that is done by
+    whoever writes the keys next."""
+    if not look(home).wrapped:
+        raise Refused(f"the keys in {home} lie bare: `protect-keys` wraps them")
+    _settle(home)
+    if way == read_way(home) and way != ASKED:
+        raise Refused(f"the keys in {home} are wrapped under this secret already: name another one")
+    decided = _Next(way, _wrap(home, read(home), way, "next"))
+    write_private(home / NEXT, encode(decided))
+    _settle(home)
 
 
 def look(home: Path) -> Shape:
     """Needs no secret, so it says nothing of whether the file opens."""
-    data = (home / KEYS).read_bytes()
+    decided = _decided(home)
+    data = (home / KEYS).read_bytes() if decided is None else decided.keys
     if len(data) in _BARE:
         return Shape(False, (_signing(data),))
     return Shape(True, _parse(home, data)[1].signing)
@@ -163,92 +158,55 @@ def _parse(home: Path, data: bytes) -> tuple[_Wrapped, _Header]:
         raise Refused(f"the keys in {home} are damaged, or of a later version of Hansa") from violation
 
 
-def _wrap(home: Path, bundles: Sequence[bytes], way: Way, new: bool = False) -> bytes:
+def _wrap(home: Path, bundles: Sequence[bytes], way: Way, sought: Sought = "known") -> bytes:
     salt = secrets.token_bytes(SALT_BYTES)
     header = encode(_Header("hansa keys", 1, way.store, salt, tuple(map(_signing, bundles))))
-    return encode(_Wrapped(header, lock_box(_key(home, way, way.store, salt, new), encode(tuple(bundles)), header)))
+    return encode(_Wrapped(header, lock_box(wrapping_key(home, way, salt, sought), encode(tuple(bundles)), header)))
 
 
 def _signing(seeds: bytes) -> bytes:
     return SigningKey(seeds[:SEED_BYTES]).public
 
 
-def _key(home: Path, way: Way, store: str, salt: bytes, new: bool = False) -> bytes:
-    if store != way.store:
-        raise Refused(f"the keys in {home} are wrapped for the store '{store}', and {WAY} names '{way.store}'")
-    if store == "keyring":
-        return derive(_from_keyring(home, new), _LOCK, salt)
-    return _stretched(_passphrase(home, way, new), salt)
+def _key(home: Path, way: Way, header: _Header) -> bytes:
+    if header.store != way.store:
+        raise Refused(f"the keys in {home} are wrapped for the store '{header.store}', and {WAY} names '{way.store}'")
+    return wrapping_key(home, way, header.salt)
 
 
-@lru_cache(maxsize=64)
-def _stretched(passphrase: bytes, salt: bytes) -> bytes:
-    """A process that opens the same file twice waits once. OpenSSL's Argon2 hangs for ever when two threads are in it
-    at once with several lanes each (seen with the OpenSSL of cryptography 50), so one goes at a time."""
-    with _ONE:
-        return Argon2id(salt=salt, length=32, iterations=PASSES, lanes=LANES, memory_cost=MEMORY_KIB).derive(passphrase)
+def way_of(home: Path) -> Way:
+    """Where the secret is."""
+    decided = _decided(home)
+    return read_way(home) if decided is None else decided.way
 
 
-# ---- where the secret is ----
+def _held(home: Path) -> tuple[bytes, Way]:
+    decided = _decided(home)
+    return ((home / KEYS).read_bytes(), read_way(home)) if decided is None else (decided.keys, decided.way)
 
 
-def _passphrase(home: Path, way: Way, new: bool) -> bytes:
-    if way.passphrase_file:
-        path = home / way.passphrase_file
-        if new and not path.exists():
-            path.touch(mode=0o600, exist_ok=False)
-            write_private(path, secrets.token_urlsafe(32).encode() + b"\n")
-        return _of_file(path)
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    if credentials and (Path(credentials) / CREDENTIAL).exists():
-        return _of_file(Path(credentials) / CREDENTIAL)
-    if said := os.environ.get(VARIABLE):
-        return said.encode()
-    if not sys.stdin.isatty():
-        raise Refused(
-            f"the keys in {home} need their passphrase: name a `passphrase_file` in {WAY}, give systemd's credential "
-            f"'{CREDENTIAL}' or the variable {VARIABLE}, or start this at a terminal"
-        )
-    if home not in _TYPED:
-        _TYPED[home] = _asked(home, new)
-    return _TYPED[home]
-
-
-def _of_file(path: Path) -> bytes:
+def _decided(home: Path) -> _Next | None:
     try:
-        found = path.read_bytes().strip()
-    except OSError as error:
-        raise Refused(f"the passphrase's file {path} can't be read ({error.strerror})") from error
-    if not found:
-        raise Refused(f"the passphrase's file {path} is empty")
-    return found
+        return decode((home / NEXT).read_bytes(), _Next)
+    except FileNotFoundError:
+        return None
+    except ProtocolViolation as violation:
+        raise Refused(f"{home / NEXT} is damaged, or of a later version of Hansa") from violation
 
 
-def _asked(home: Path, new: bool) -> bytes:
-    said = getpass.getpass(f"Passphrase of the keys in {home}: ")
-    if new and len(said) < SHORTEST:
-        raise Refused(f"a passphrase has at least {SHORTEST} letters")
-    if new and getpass.getpass("Again: ") != said:
-        raise Refused("the two passphrases differ")
-    return said.encode()
+def _settle(home: Path) -> None:
+    """Puts in place what was decided on; the same however often it is begun again."""
+    decided = _decided(home)
+    if decided is not None:
+        _write_way(home, decided.way)
+        write_private(home / KEYS, decided.keys)
+        (home / NEXT).unlink()
 
 
-def _from_keyring(home: Path, new: bool) -> bytes:
-    try:
-        import keyring
-        from keyring.errors import KeyringError
-    except ImportError as error:
-        raise Refused("the OS keyring needs `pip install 'hansa[keyring]'`") from error
-    name = str(home.resolve())
-    try:
-        found = keyring.get_password(SERVICE, name)
-        if found is None and new:
-            found = secrets.token_hex(32)
-            keyring.set_password(SERVICE, name, found)
-    except KeyringError as error:
-        raise Refused(
-            f"the OS keyring can't be used ({type(error).__name__}): log in, or keep the keys in a file"
-        ) from error
-    if found is None:
-        raise Refused(f"the OS keyring of this user holds no secret for the keys in {home}")
-    return bytes.fromhex(found)
+def _write_way(home: Path, way: Way) -> None:
+    """What `keys.toml` leaves out is as it is by itself; so without the file, the passphrase is asked for."""
+    if way == ASKED:
+        (home / WAY).unlink(missing_ok=True)
+        return
+    said: dict[str, str] = msgspec.to_builtins(way)
+    write_toml(home / WAY, {name: value for name, value in said.items() if value})

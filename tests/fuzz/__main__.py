@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def _fuzz(atheris: Any, target: Any, corpus: Path, seconds: int) -> NoReturn:
-    from tests.fuzz.targets import OURS
+    from tests.fuzz.target import OURS
 
     def once(data: bytes) -> None:
         try:

@@ -16,7 +16,7 @@ from hansa.audit import checkpoint, note, policy, proof, tiles, witnessing
 from hansa.cli.consortium import read_consortium
 from hansa.cli.job import read_plan
 from hansa.crypto.keys import lock_box, open_box
-from hansa.errors import NotEnoughSites, ProtocolViolation, Refused
+from hansa.errors import ProtocolViolation
 from hansa.hub import settings as hub_settings
 from hansa.jobs.base import Step
 from hansa.jobs.regression import formula
@@ -43,19 +43,11 @@ from hansa.protocols import key_setup, secure_sum
 from hansa.protocols.secure_sum import Contribute
 from hansa_site import settings as site_settings
 from hansa_site import tables
+from tests.fuzz import offline
+from tests.fuzz.target import Parse, Target
 from tests.grown import LOG, Grown, all_of_them, cosigned_by
 from tests.test_replay import evidence_of, signed_charter
 from tests.world import World
-
-OURS = (ProtocolViolation, Refused, NotEnoughSites)
-Parse = Callable[[bytes], bytes | None]
-
-
-class Target(NamedTuple):
-    """`parse` raises one of our errors or gives the bytes that what it read is written as, if there is one way."""
-
-    parse: Parse
-    seeds: tuple[bytes, ...]
 
 
 class Finished(NamedTuple):
@@ -105,7 +97,7 @@ def targets(done: Finished, folder: Path) -> dict[str, Target]:
     found["replay"] = Target(partial(_replay, world), (proof,))
     evidence_file.write(folder / "seed.zip", proof, [], lambda _digest: b"")
     found["evidence file"] = Target(partial(_file, folder / "f.zip", _zip), ((folder / "seed.zip").read_bytes(),))
-    return found | log() | texts(folder)
+    return found | log() | offline.verifier() | offline.carried() | offline.keys(folder) | texts(folder)
 
 
 def log() -> dict[str, Target]:

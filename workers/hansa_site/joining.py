@@ -17,11 +17,11 @@ from hansa.crypto.bundles import MEMBER_BYTES, MemberKeys
 from hansa.errors import Refused
 from hansa.files import write_private, write_toml
 from hansa.jobs.base import Schema
-from hansa.key_file import ASKED, Way
 from hansa.mail import certificates, charter_files, renewal
 from hansa.mail.founding import make_request, open_kit, read_draft, sign_draft
 from hansa.mail.tls import Tls
 from hansa.messages import decode, encode, is_site_id
+from hansa.wrapping import ASKED, Way
 from hansa_site import vault
 from hansa_site.policy import POLICY
 from hansa_site.settings import Settings, TableSource, convert, read_settings

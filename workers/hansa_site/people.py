@@ -23,8 +23,8 @@ from hansa import key_file
 from hansa.access import Person, Role, Thing, authorise, roles_of
 from hansa.crypto.keys import SEED_BYTES, SigningKey, digest, verify
 from hansa.errors import ProtocolViolation, Refused
-from hansa.key_file import ASKED, Way
 from hansa.messages import Digest, Signature, SiteId, decode, encode
+from hansa.wrapping import ASKED, Way
 from hansa_site.journal import Decided, Member
 
 _PURPOSE = "person/decision"

@@ -7,10 +7,10 @@ from hansa import key_file
 from hansa.charter import Charter, Member, load, member_of, unsigned
 from hansa.crypto.bundles import MEMBER_BYTES, MemberKeys
 from hansa.errors import ProtocolViolation, Refused
-from hansa.key_file import ASKED, Way
 from hansa.mail import charter_files
 from hansa.mail.blobs import Chunks
 from hansa.mail.boxes import Desk
+from hansa.wrapping import ASKED, Way
 
 
 def make_keys(home: Path, way: Way = ASKED) -> None:

@@ -1,7 +1,8 @@
 """The command `hansa`: where the program is put together. Each file holds one group of subcommands.
 
     local.py       a whole consortium on this machine        hub.py, site.py   one side, as in production
-    job.py         ask, watch, cancel                        audit.py          the log, and replay
+    job.py         ask, watch, cancel                        audit.py          the log, and replay; with verifying.py,
+                                                             showing.py, documents.py: an export, offline
     founding.py    a hub's home, kits                        joining.py        a site's home, joining
     charter.py     draft, sign, show, change the charter
     demo.py        four hospitals                            dashboard.py      the page
@@ -36,12 +37,14 @@ app.command()(demo.demo)
 hub.app.command("init")(founding.init)
 hub.app.command("fingerprint")(founding.show_fingerprint)
 hub.app.command("protect-keys")(founding.protect_keys)
+hub.app.command("rewrap-keys")(founding.rewrap_keys)
 hub.app.command("broker-rules")(founding.broker_rules)
 hub.app.command("renew")(founding.renew)
 hub.app.command("new-keys")(founding.new_keys)
 site.app.command("init")(joining.init)
 site.app.command("fingerprint")(joining.show_fingerprint)
 site.app.command("protect-keys")(joining.protect_keys)
+site.app.command("rewrap-keys")(joining.rewrap_keys)
 site.app.command("kit")(founding.kit)
 site.app.command("join")(joining.join)
 site.app.command("add-table")(joining.add_table)
@@ -57,7 +60,9 @@ def main() -> None:
     try:
         app()
     except (Refused, NotEnoughSites, ProtocolViolation) as error:
-        sys.stderr.write(f"hansa: {error}\n")
+        from hansa.verify.findings import printable
+
+        sys.stderr.write(f"hansa: {printable(str(error))}\n")  # it may name what stands in somebody else's file
         sys.exit(2)
     except OSError as error:
         if error.errno not in _OF_THE_MACHINE:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hansa.cli import documents, verifying
+from hansa.cli import documents, showing, verifying
 from hansa.cli.job import open_hub
 from hansa.errors import ProtocolViolation, Refused
 
@@ -14,25 +14,13 @@ if TYPE_CHECKING:
     from hansa.replay import Chunks, Pick, Replayed
 
 app = typer.Typer(help="Read and check the log; recompute totals.", no_args_is_help=True)
+app.command()(showing.show)
 verifying.register(app)
 documents.register(app)
 Home = Annotated[
     Path | None,
     typer.Option("--home", envvar="HANSA_HOME", help="The hub's home; default: the consortium that is up here."),
 ]
-
-
-@app.command()
-def show(
-    home: Home = None,
-    run: Annotated[str, typer.Option(help="Only the acts of this job.")] = "",
-    limit: Annotated[int, typer.Option(min=1)] = 50,
-) -> None:
-    """The newest acts, oldest of them first."""
-    from hansa.cli.printing import print_log
-    from hansa.hub import queries
-
-    print_log(queries.log(open_hub(home), limit, run))
 
 
 @app.command()

@@ -28,8 +28,8 @@ from hansa.crypto.bundles import HUB_BYTES, HubKeys, MemberKeys
 from hansa.errors import Refused
 from hansa.files import write_toml
 from hansa.hub import settings as hub_settings
-from hansa.key_file import Way
 from hansa.mail.tls import address
+from hansa.wrapping import Way
 from hansa_site import vault
 from hansa_site.policy import Policy
 from hansa_site.settings import Settings, TableSource, convert

@@ -64,7 +64,7 @@ def add_person(
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Draw a person's key, wrapped under that person's own passphrase, and let it decide as the roles say."""
-    from hansa.key_file import Way
+    from hansa.wrapping import Way
     from hansa_site import people as persons
 
     way = Way(passphrase_file="" if passphrase_file is None else str(passphrase_file.resolve()))

@@ -1,13 +1,13 @@
 """`hansa audit record`, `impact`, `crate`: documents from an export that holds."""
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hansa.cli.exports import needed, read_file, replay_of, source_of
+from hansa.cli.exports import read_file, source_of
+from hansa.cli.verifying import held
 from hansa.errors import Refused
 
 if TYPE_CHECKING:
@@ -63,14 +63,9 @@ def crate(
 
 
 def _read(export: Path, charter: Path | None) -> "Log":
-    from hansa.cli.verifying import Signatures
     from hansa.documents.told import read
-    from hansa.verify.verdict import verify
 
-    source = source_of(export)
-    with Signatures() as signatures:
-        verdict = verify(source, needed(charter), partial(replay_of, export), signatures.check)
-    return read(source, verdict)
+    return read(source_of(export), held(export, charter))
 
 
 def _beside(export: Path, run: str, log: "Log") -> dict[str, bytes]:

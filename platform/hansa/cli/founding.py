@@ -13,16 +13,24 @@ import typer
 from hansa.errors import Refused
 
 if TYPE_CHECKING:
-    from hansa.key_file import Way
+    from hansa.wrapping import Way
 
 Home = Annotated[Path, typer.Option("--home", envvar="HANSA_HOME", help="The hub's home folder.")]
 Bind = Annotated[str, typer.Option(help="The addresses that the server listens on.")]
 Digits = Annotated[bool, typer.Option("--digits", help="In place of words.")]
 PassphraseFile = Annotated[
     Path | None,
-    typer.Option(help="Where the keys' passphrase lies; drawn if nothing is there. Default: asked for."),
+    typer.Option(
+        help="Where the keys' passphrase lies, drawn if nothing is there, or the token's PIN. Default: asked for."
+    ),
 ]
-Store = Annotated[str, typer.Option(help="What wraps the keys: 'file' (a passphrase) or 'keyring' (the OS keyring).")]
+Store = Annotated[
+    str,
+    typer.Option(help="What wraps the keys: 'file' (a passphrase), 'keyring' (the OS keyring) or 'pkcs11' (a token)."),
+]
+Module = Annotated[Path | None, typer.Option(help="With 'pkcs11': the token's library, such as libsofthsm2.so.")]
+Token = Annotated[str, typer.Option(help="With 'pkcs11': the token's label.")]
+Key = Annotated[str, typer.Option(help="With 'pkcs11': the label of the key in it, by default hansa.")]
 
 
 def init(
@@ -32,6 +40,9 @@ def init(
     database: Annotated[str, typer.Option(envvar="HANSA_DATABASE", help="SQLAlchemy URL; default SQLite.")] = "",
     passphrase_file: PassphraseFile = None,
     store: Store = "file",
+    module: Module = None,
+    token: Token = "",
+    key: Key = "",
 ) -> None:
     """Make a new hub's home: its keys, its TLS authority, its own broker's files, hub.toml."""
     from hansa.hub import kits
@@ -41,28 +52,55 @@ def init(
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise Refused("--private is a host and a port: 127.0.0.1:6400")
     bind = host if host.replace(".", "").isdigit() else kits.EVERYWHERE
-    card = kits.found(
-        home, address, kits.Place(host, int(port), bind=bind), database, time.time(), way(store, passphrase_file)
-    )
+    wrapped = way(store, passphrase_file, module, token, key)
+    card = kits.found(home, address, kits.Place(host, int(port), bind=bind), database, time.time(), wrapped)
     typer.echo(f"the hub's home is {home}; its broker's files are in {kits.folder(home, '')}")
     typer.echo(f"fingerprint of the hub, to be read aloud to every site's operator:\n  {fingerprint(card)}")
 
 
-def protect_keys(home: Home, passphrase_file: PassphraseFile = None, store: Store = "file") -> None:
+def protect_keys(
+    home: Home,
+    passphrase_file: PassphraseFile = None,
+    store: Store = "file",
+    module: Module = None,
+    token: Token = "",
+    key: Key = "",
+) -> None:
     """Wrap keys that lie bare in their file, as Hansa 0.1 left them."""
     from hansa import key_file
 
-    key_file.protect(home, way(store, passphrase_file))
+    key_file.protect(home, way(store, passphrase_file, module, token, key))
     typer.echo(f"the keys in {home} are wrapped; whoever had a copy of the file still has them")
 
 
-def way(store: str, passphrase_file: Path | None) -> "Way":
-    from hansa.key_file import Way
+def rewrap_keys(
+    home: Home,
+    passphrase_file: PassphraseFile = None,
+    store: Store = "file",
+    module: Module = None,
+    token: Token = "",
+    key: Key = "",
+) -> None:
+    """Wrap the keys under another secret: a new passphrase, the OS keyring's or a token's. The old is needed too."""
+    from hansa import key_file
 
-    if store not in ("file", "keyring"):
-        raise Refused("--store is 'file' or 'keyring'")
-    return Way(
-        "keyring" if store == "keyring" else "file", "" if passphrase_file is None else str(passphrase_file.resolve())
+    new = way(store, passphrase_file, module, token, key)
+    key_file.rewrap(home, new)
+    typer.echo(f"the keys in {home} are wrapped under the new secret, and the old one opens them no more")
+    typer.echo("An older copy of the file still opens with the old one: erase both, or draw new keys with `new-keys`.")
+    if new.store != "keyring" and not new.passphrase_file:
+        typer.echo("Services need the new one too: in systemd's credential, or in HANSA_PASSPHRASE.")
+
+
+def way(store: str, passphrase_file: Path | None, module: Path | None, token: str, key: str) -> "Way":
+    from hansa.wrapping import chosen
+
+    return chosen(
+        store=store,
+        passphrase_file="" if passphrase_file is None else str(passphrase_file.resolve()),
+        module="" if module is None else str(module.absolute()),
+        token=token,
+        key=key or ("hansa" if store == "pkcs11" else ""),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hansa.cli import founding
-from hansa.cli.founding import Digits, PassphraseFile, Store, read, way
+from hansa.cli.founding import Digits, Key, Module, PassphraseFile, Store, Token, read, way
 from hansa.errors import Refused
 
 Home = Annotated[Path, typer.Option("--home", envvar="HANSA_SITE_HOME", help="The site's home folder.")]
@@ -19,21 +19,43 @@ def init(
     out: Annotated[Path | None, typer.Option(help="Where the request is written; default NAME.request.")] = None,
     passphrase_file: PassphraseFile = None,
     store: Store = "file",
+    module: Module = None,
+    token: Token = "",
+    key: Key = "",
 ) -> None:
     """Draw a new site's keys, and write the request for the hub."""
     from hansa.mail.founding import fingerprint
     from hansa_site import joining
 
-    card, request = joining.init(home, name, institution, way(store, passphrase_file))
+    card, request = joining.init(home, name, institution, way(store, passphrase_file, module, token, key))
     path = out or Path(f"{name}.request")
     path.write_bytes(request)
     typer.echo(f"the keys are in {home}; send {path} to the hub's operator: nothing in it is secret")
     typer.echo(f"fingerprint of '{name}', to be read aloud to the hub's operator:\n  {fingerprint(card)}")
 
 
-def protect_keys(home: Home, passphrase_file: PassphraseFile = None, store: Store = "file") -> None:
+def protect_keys(
+    home: Home,
+    passphrase_file: PassphraseFile = None,
+    store: Store = "file",
+    module: Module = None,
+    token: Token = "",
+    key: Key = "",
+) -> None:
     """Wrap keys that lie bare in their file, as Hansa 0.1 left them."""
-    founding.protect_keys(home, passphrase_file, store)
+    founding.protect_keys(home, passphrase_file, store, module, token, key)
+
+
+def rewrap_keys(
+    home: Home,
+    passphrase_file: PassphraseFile = None,
+    store: Store = "file",
+    module: Module = None,
+    token: Token = "",
+    key: Key = "",
+) -> None:
+    """Wrap the keys under another secret: a new passphrase, the OS keyring's or a token's. The old is needed too."""
+    founding.rewrap_keys(home, passphrase_file, store, module, token, key)
 
 
 def show_fingerprint(home: Home, in_digits: Digits = False) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hansa.verify.compare import Copy
     from hansa.verify.verdict import Verdict
 
+CODES = {"holds": 0, "open": 1, "false": 2}
 _SHOWN = 20  # findings of a severity; --json has them all
 _WAITING = 8  # batches under way for each process
 Export = Annotated[Path, typer.Argument(metavar="EXPORT", help="A folder that `hansa audit export` wrote.")]
@@ -42,15 +43,19 @@ def verify(
     look at it; 2: something is false."""
     import msgspec
 
-    from hansa.verify.verdict import verify as held
-
-    with Signatures() as signatures:
-        verdict = held(source_of(export), needed(charter), partial(replay_of, export), signatures.check)
+    verdict = held(export, charter)
     if as_json:
         typer.echo(json.dumps(msgspec.to_builtins(verdict), indent=1))
     else:
-        _print(verdict)
-    raise typer.Exit({"holds": 0, "open": 1, "false": 2}[verdict.outcome])
+        print_verdict(verdict)
+    raise typer.Exit(CODES[verdict.outcome])
+
+
+def held(export: Path, charter: Path | None) -> "Verdict":
+    from hansa.verify.verdict import verify
+
+    with Signatures() as signatures:
+        return verify(source_of(export), needed(charter), partial(replay_of, export), signatures.check)
 
 
 class Signatures:
@@ -84,16 +89,20 @@ class Signatures:
             yield waiting.popleft()()
 
 
-def _print(verdict: "Verdict") -> None:
+def print_verdict(verdict: "Verdict") -> None:
+    from hansa.verify.entries import about
+
     first = verdict.first_failure
     if first is not None:
         typer.echo(f"FALSE, first at {first.where}: {first.sentence}")
     else:
         open_ = verdict.outcome == "open"
         typer.echo("Nothing is false, but not everything is shown." if open_ else "Everything holds.")
-    typer.echo(f"log {verdict.origin} of '{verdict.consortium}': {verdict.size} entries, head {verdict.root}")
+    typer.echo(
+        f"log {about(verdict.origin)} of '{about(verdict.consortium)}': {verdict.size} entries, head {verdict.root}"
+    )
     final = "final" if verdict.final else f"not final, {verdict.quorum} must"
-    who = ", ".join(f"{site} ({_when(seconds)})" for site, seconds in sorted(verdict.cosigned.items())) or "nobody"
+    who = ", ".join(f"{site} ({when(seconds)})" for site, seconds in sorted(verdict.cosigned.items())) or "nobody"
     typer.echo(f"cosigned by {who}: {len(verdict.cosigned)} of {verdict.quorum}, {final}")
     typer.echo(f"{verdict.jobs} jobs, {verdict.releases} releases, {len(verdict.replayed)} recomputed from evidence")
     if verdict.releases > len(verdict.replayed):
@@ -114,7 +123,7 @@ def _print(verdict: "Verdict") -> None:
         typer.echo("with --charter: who makes up a consortium can make up its log.")
 
 
-def _when(seconds: int) -> str:
+def when(seconds: int) -> str:
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (ValueError, OverflowError, OSError):

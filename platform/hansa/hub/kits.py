@@ -23,11 +23,11 @@ from hansa.errors import Refused
 from hansa.files import write_private, write_toml
 from hansa.hub import settings as hub_settings
 from hansa.hub.settings import Settings
-from hansa.key_file import ASKED, Way
 from hansa.mail import certificates, rules, server_files
 from hansa.mail.founding import Kit, Request, seal_kit
 from hansa.mail.tls import Tls
 from hansa.messages import HUB
+from hansa.wrapping import ASKED, Way
 
 TLS = Tls("tls/authority.pem", "tls/hub.pem", "tls/hub.key")
 AUTHORITY_KEY = "tls/authority.key"

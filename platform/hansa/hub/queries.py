@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from typing import Any, Literal
 
 import msgspec
@@ -230,11 +231,29 @@ def _remark(part: Participant) -> str:
     return why
 
 
-def log(hub: Hub, limit: int = 200, run: str = "") -> list[LogEntry]:
-    """The newest entries first, all or those of one run."""
+class Wanted(Struct, frozen=True):
+    """Of the log: who acted and how (empty: everybody, everything), since when and until when by the author's clock."""
+
+    by: str = ""
+    act: str = ""
+    since: float = 0.0
+    until: float = inf
+
+
+EVERYTHING = Wanted()
+
+
+def log(hub: Hub, limit: int = 200, run: str = "", wanted: Wanted = EVERYTHING) -> list[LogEntry]:
+    """The newest entries first, all or those of one run; how its id begins is enough."""
+    query = select(EntryRow).where(EntryRow.at >= wanted.since, EntryRow.at < wanted.until)
+    if run:
+        query = query.where(EntryRow.run.startswith(run, autoescape=True) if len(run) < 32 else EntryRow.run == run)
+    if wanted.by:
+        query = query.where(EntryRow.by == wanted.by)
+    if wanted.act:
+        query = query.where(EntryRow.act == wanted.act)
     with Session(hub.reading) as db:
-        query = select(EntryRow).order_by(EntryRow.number.desc()).limit(limit)
-        rows = db.scalars(query.where(EntryRow.run == run) if run else query).all()
+        rows = db.scalars(query.order_by(EntryRow.number.desc()).limit(limit)).all()
         final = checkpoints.newest_final(db, hub.desk.charter) or 0
     found = []
     for row in rows:

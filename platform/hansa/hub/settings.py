@@ -9,13 +9,13 @@ from hansa import key_file, toml
 from hansa.charter import Charter, load, unsigned
 from hansa.crypto.bundles import HubKeys
 from hansa.errors import ProtocolViolation, Refused
-from hansa.key_file import ASKED, Way
 from hansa.mail import charter_files
 from hansa.mail.blobs import Chunks, Folder
 from hansa.mail.boxes import Desk
 from hansa.mail.bucket import Access, Bucket
 from hansa.mail.tls import Address, Tls, address
 from hansa.messages import HUB
+from hansa.wrapping import ASKED, Way
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from hansa.errors import ProtocolViolation
 from hansa.verify.charters import HUB, Name
 from hansa.verify.encoding import canonical, label
+from hansa.verify.findings import printable
 
 SIGNED_AS = label("log entry")
 MOST_BYTES = 65_535
@@ -103,4 +104,4 @@ def names(text: str) -> tuple[str, ...]:
 
 def about(text: str) -> str:
     """What somebody else wrote, short enough for a sentence and without control characters."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:80])
+    return printable(text[:80])

@@ -12,6 +12,12 @@ Severity = Literal["failed", "missing", "note"]
 MOST_KEPT = 1_000
 
 
+def printable(text: str) -> str:
+    """What somebody else wrote, without what moves a terminal's cursor, changes its colours, or turns the direction of
+    writing."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 class Finding(Struct, frozen=True):
     """`failed`: something is false. `missing`: something is not there that would have to be shown. `note`: a person
     should look at it."""
@@ -31,7 +37,7 @@ class Findings:
     def add(self, severity: Severity, where: str, sentence: str) -> None:
         self.counts[severity] += 1
         if self.counts[severity] <= MOST_KEPT:
-            self.found.append(Finding(severity, where, sentence))
+            self.found.append(Finding(severity, printable(where), printable(sentence)))
 
     def failed(self, where: str, sentence: str) -> None:
         self.add("failed", where, sentence)

@@ -6,7 +6,9 @@ group <name> all|any|<k> <names>  witnesses or groups
 quorum <name>|none
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from msgspec import Struct
 
@@ -14,6 +16,7 @@ from hansa.errors import ProtocolViolation
 from hansa.verify.charters import Charter
 
 MOST_BYTES = 2**22
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class Policy(Struct):
@@ -36,7 +39,8 @@ def check(data: bytes, charter: Charter) -> None:
     asked = [_owner(name, policy, owners) for name in names]
     if sorted(asked) != sorted(charter.members):
         raise ProtocolViolation("the policy's quorum is not of each member of the charter, once")
-    due = {"all": len(asked), "any": 1}.get(threshold) or (int(threshold) if threshold.isdigit() else 0)
+    number = int(threshold) if _NUMBER.fullmatch(threshold) else 0
+    due = {"all": len(asked), "any": 1}.get(threshold, number)
     if due != charter.quorum:
         raise ProtocolViolation(
             f"the policy's quorum is {threshold} of {len(asked)}; the charter's is {charter.quorum}"

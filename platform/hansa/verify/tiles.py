@@ -59,7 +59,7 @@ def read_tree(source: Source, size: int, findings: Findings) -> tuple[list[bytes
     tree = Tree()
     for number, width in enumerate(widths(size)):
         where = path("entries", number, width)
-        bundle = _tile(source, "entries", number, width)
+        bundle = tile(source, "entries", number, width)
         if bundle is None:
             findings.failed(where, f"entries {WIDTH * number} to {WIDTH * number + width - 1} are not in the export")
             return None
@@ -77,7 +77,7 @@ def read_tree(source: Source, size: int, findings: Findings) -> tuple[list[bytes
 def _check_digests(source: Source, tree: Tree, findings: Findings) -> None:
     for level, row in enumerate(tree.rows):
         for number, width in enumerate(widths(len(row) // DIGEST_BYTES)):
-            where, kept = path(str(level), number, width), _tile(source, str(level), number, width)
+            where, kept = path(str(level), number, width), tile(source, str(level), number, width)
             due = bytes(row[number * WIDTH * DIGEST_BYTES :][: width * DIGEST_BYTES])
             if kept is None:
                 findings.missing(where, "the tile is not in the export; its digests were computed from the entries")
@@ -86,7 +86,7 @@ def _check_digests(source: Source, tree: Tree, findings: Findings) -> None:
                 findings.failed(where, f"the tile does not hold the digests of the {below} below it")
 
 
-def _tile(source: Source, level: str, number: int, width: int) -> bytes | None:
+def tile(source: Source, level: str, number: int, width: int) -> bytes | None:
     """The tile of this width, or the full one that came after it."""
     found = source.read(path(level, number, width))
     return source.read(path(level, number, WIDTH)) if found is None and width < WIDTH else found

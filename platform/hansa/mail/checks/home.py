@@ -29,7 +29,7 @@ def private(home: Path, names: Iterable[str]) -> list[Finding]:
 def keys(home: Path, side: str, mend: str) -> list[Finding]:
     """Whether there is a key file, and a wrapped one. It is not opened: nobody has to give a passphrase for a look."""
     try:
-        shape, way = key_file.look(home), key_file.read_way(home)
+        shape, way = key_file.look(home), key_file.way_of(home)
     except OSError as error:
         says = f"{home} holds no keys" if isinstance(error, FileNotFoundError) else f"the keys in {home} can't be read"
         return [Finding("wrong", "keys", says, mend)]
@@ -39,6 +39,9 @@ def keys(home: Path, side: str, mend: str) -> list[Finding]:
         says = "the keys lie bare in their file: whoever reads it, or a backup of it, has them"
         return [Finding("note", "keys", says, f"`hansa {side} protect-keys --home {home}` wraps them")]
     found = private(home, (way.passphrase_file,)) if way.passphrase_file else []
+    if way.module and not Path(way.module).is_file():
+        mend = "install the token's library, or correct `module` in keys.toml"
+        return [*found, Finding("wrong", "keys", f"there is no PKCS#11 module {way.module}", mend)]
     return [*found, Finding("ok", "keys", f"are wrapped (store '{way.store}')")]
 
 
