@@ -11,6 +11,7 @@ from benchmarks import (
     machine,
     many_jobs,
     many_sites,
+    noise,
     secure_sum,
     smallest_job,
     through_broker,
@@ -18,6 +19,7 @@ from benchmarks import (
 )
 
 SUMS = "| sites × numbers | dropped | CPU a site | hub | all | floor, all | ratio | plain numpy sum | bytes a number |"
+NOISE = "| of a share | by rejection | by inversion | its table, once | floor, numpy's rounded normal | ratio |"
 TABLES: dict[str, tuple[str, str, Callable[[], Iterable[str]]]] = {
     "machine": ("This machine", "| what | reached |", machine.lines),
     "sums": ("Secure sum", SUMS, secure_sum.lines),
@@ -25,6 +27,7 @@ TABLES: dict[str, tuple[str, str, Callable[[], Iterable[str]]]] = {
     "workers": ("Workers of the hub", "| who | wall | |", secure_sum.workers),
     "growth": ("Growth of CPU", "| of | exponent |", secure_sum.growth),
     "many": ("Many sites", "| what | seconds | of them setup |", many_sites.lines),
+    "noise": ("Noise", NOISE, noise.lines),
     "job": ("A whole job", "| what | ours | floor | ratio |", smallest_job.lines),
     "jobs": ("Many jobs at once", "| what | |", many_jobs.lines),
     "audit": ("The log", "| what | ours | floor | ratio |", audit.lines),

@@ -178,3 +178,8 @@ def test_a_roster_that_is_too_large_is_refused() -> None:
 def test_what_may_vanish_is_never_more_than_what_leaves_a_total() -> None:
     assert [Floors.of(sites, -1, 3).borne(sites) for sites in (3, 4, 7, 10, 50)] == [0, 1, 2, 3, 16]
     assert [Floors.of(sites, sites // 10, 3).borne(sites) for sites in (51, 100, 500, 1000)] == [5, 10, 50, 100]
+
+
+def test_noise_counts_on_no_corrupt_survivor_and_not_on_a_reader_of_the_answer() -> None:
+    assert [Floors.of(sites, -1, 3).honest for sites in (3, 4, 7, 10)] == [2, 2, 3, 4]
+    assert all(Floors.of(sites, -1, 3).honest >= 2 for sites in range(3, 200))

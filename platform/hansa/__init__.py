@@ -5,6 +5,7 @@ messages.py   ids, deterministic encoding, the envelope of a letter
 charter.py    members, keys, rules
 plan.py       a question, as exact bytes
 crypto/       bytes and numbers only: no parties, no rounds
+privacy/      what noise costs and how it is drawn
 protocols/    pure state machines, both halves of a protocol in one file
 jobs/         what may be asked, one file a kind
 audit/        the log of acts

@@ -12,10 +12,12 @@ from msgspec import Struct
 from hansa.crypto.keys import SigningKey, digest
 from hansa.crypto.prg import CHUNK_BYTES
 from hansa.errors import NotEnoughSites
-from hansa.jobs.base import Answer, Contribution, Job, Step, Table, check_step, from_ring, size, to_ring
+from hansa.jobs.base import Answer, Job, Step, Table, Total, check_step, from_ring, size, to_ring
+from hansa.jobs.under_noise.noisy import Noisy, from_noisy_ring, to_noisy_ring
 from hansa.messages import SiteId, decode, encode
+from hansa.privacy.noise import Noise
 from hansa.protocols import key_setup, secure_sum
-from hansa.protocols.base import Ask, Done, Message, Own, RingBits, SiteState
+from hansa.protocols.base import Ask, Done, Message, Own, RingBits, SiteState, Vector
 from hansa.protocols.key_setup import Invited, Paired, Session
 from hansa.protocols.masks import as_bytes
 from hansa.protocols.secure_sum import Contribute, Contributed, Opened, Summed, Waiting
@@ -24,7 +26,7 @@ from hansa.protocols.thresholds import tolerated_of
 
 Silence = Callable[[int, SiteId], bool]  # (round, site): whether the site doesn't answer it
 
-Encode = Callable[[SiteId], Contribution]
+Encode = Callable[[SiteId, Contribute, Waiting], Vector]
 
 
 class Simulated(Struct, frozen=True):
@@ -34,7 +36,7 @@ class Simulated(Struct, frozen=True):
     bytes_per_site: Mapping[SiteId, int]
 
 
-def _nothing(_site: SiteId) -> Contribution:
+def _nothing(_site: SiteId, _request: Contribute, _state: Waiting) -> Vector:
     raise ValueError("setup asks for no numbers")
 
 
@@ -53,7 +55,9 @@ class Simulation:
         self._round = 0
         self.moved = dict.fromkeys(tables, 0)
 
-    def answer(self, job: Job, corrupt: int = -1, minimum: int = 3) -> Simulated:
+    def answer(self, job: Job, corrupt: int = -1, minimum: int = 3, noise: Noise | None = None) -> Simulated:
+        if noise is not None:
+            job = job.under_noise(noise)
         for table in self._tables.values():
             job.check(table.schema)
         session = self._setup(digest("plan", encode(tuple(sorted(self._tables)))), corrupt, minimum, job.ring)
@@ -62,8 +66,9 @@ class Simulation:
         cohort, receipt, number, survivors = session.roster, None, 0, session.roster
         while isinstance(step, Step):
             summed = self._total(job, session, number, step, cohort, receipt)
+            total = _read(job, session, number, step, summed)
             survivors, cohort, receipt, number = summed.survivors, summed.active, summed.receipt, number + 1
-            step = job.advance(step, from_ring(step, summed.vector(), len(survivors)))
+            step = job.advance(step, total)
         return Simulated(step, survivors, number, self.moved)
 
     def _setup(self, plan: bytes, corrupt: int, minimum: int, ring: RingBits) -> Session:
@@ -91,7 +96,16 @@ class Simulation:
         check_step(step, len(cohort), job.ring)
         length = sum(size(block) for block in step.blocks)
         ask = secure_sum.begin(session, number, encode(step), cohort, receipt, length)
-        opened: Opened = self._rounds(ask, lambda site: job.encode(self._tables[site], step))
+
+        def vector(site: SiteId, request: Contribute, state: Waiting) -> Vector:
+            asked = decode(request.public, Step)
+            contribution, chance = job.encode(self._tables[site], asked), state.chance(request)
+            if isinstance(job, Noisy):
+                honest, sites = session.floors.honest, len(request.cohort)
+                return to_noisy_ring(job, request.step, asked, contribution, chance, honest, sites)
+            return to_ring(asked, contribution, chance, session.ring)
+
+        opened: Opened = self._rounds(ask, vector)
         summed = opened.summed(self._beside.__getitem__)
         self._beside.clear()
         return summed
@@ -123,9 +137,7 @@ class Simulation:
     def _answer(self, site: SiteId, request: Message, encode_rows: Encode) -> bytes:
         state, vector = self._states[site], None
         if isinstance(state, Waiting) and isinstance(request, Contribute):
-            step = decode(request.public, Step)
-            ring = state.paired.session.ring
-            vector = to_ring(step, encode_rows(site), state.chance(request), ring)
+            vector = encode_rows(site, request, state)
         following, reply = state.answer(request, Own(self._keys[site], vector))  # type: ignore[attr-defined]
         if isinstance(following, Paired):
             self._paired[site] = following
@@ -142,6 +154,12 @@ class Simulation:
             self._beside[chunk] = bytes(content[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES])
 
 
+def _read(job: Job, session: Session, number: int, step: Step, summed: Summed) -> Total:
+    if isinstance(job, Noisy):
+        return from_noisy_ring(job, number, step, summed.vector(), len(summed.survivors), session.floors.honest)
+    return from_ring(step, summed.vector(), len(summed.survivors))
+
+
 def simulate(
     job: Job,
     tables: Mapping[SiteId, Table],
@@ -149,6 +167,7 @@ def simulate(
     silent: Silence = lambda _round, _site: False,
     corrupt: int = -1,
     minimum: int = 3,
+    noise: Noise | None = None,
 ) -> Simulated:
     """Runs `job` over `tables` with secure sums, as a consortium would; raises what the run would end with."""
-    return Simulation(tables, draw, silent).answer(job, corrupt, minimum)
+    return Simulation(tables, draw, silent).answer(job, corrupt, minimum, noise)

@@ -8,6 +8,8 @@ import streamlit as st
 from hansa.jobs import Field, form
 from hansa.jobs.base import Column
 
+_ENDS = ("least", "largest")
+
 
 def ask(kind: str, columns: Mapping[str, Column]) -> dict[str, Any]:
     """Shows a kind's fields and gives what was filled in; `columns` are those that every participant declares."""
@@ -30,8 +32,8 @@ def _widget(field: Field, key: str, columns: Mapping[str, Column]) -> Any:
     sort = field.type
     if sort in ("column", "columns"):
         return _columns(field, key, label, columns)
-    if sort == "levels":
-        return _levels(field, key, label, columns)
+    if sort in ("levels", "ranges"):
+        return (_levels if sort == "levels" else _ranges)(field, key, label, columns)
     if sort == "choice":
         start = field.choices.index(field.default) if field.default in field.choices else None
         return st.selectbox(label, field.choices, start, key=key, help=field.description, placeholder="Choose one")
@@ -94,3 +96,14 @@ def _levels(field: Field, key: str, label: str, columns: Mapping[str, Column]) -
         )
         for name in chosen
     }
+
+
+def _ranges(field: Field, key: str, label: str, columns: Mapping[str, Column]) -> dict[str, list[float]]:
+    """Which columns, then both ends of each; a column with an end that is not given has no range."""
+    numeric = [name for name, column in columns.items() if column.type == "number"]
+    chosen = st.multiselect(label, numeric, key=key, help=field.description, placeholder="Without noise, none")
+    ends = {
+        name: [st.number_input(f"{name}, {end}", value=None, format="%g", key=f"{key}/{name}/{end}") for end in _ENDS]
+        for name in chosen
+    }
+    return {name: [low, high] for name, (low, high) in ends.items() if low is not None and high is not None}

@@ -8,6 +8,7 @@
     magnitude.py     how large numbers are, found without seeing them
     levels.py        the categories of a column, declared or found
     brackets.py      quantiles between two bounds
+    under_noise/     the kinds under noise
     verification.py  whether a step follows from the total before it
     example.py       the tiny tables of the examples
 
@@ -18,7 +19,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from hansa.errors import ProtocolViolation, Refused
 from hansa.jobs import glm, histogram, summary, table
@@ -34,12 +35,13 @@ _ANSWERS: Any = Union[tuple(type(example.answer) for example in EXAMPLES.values(
 
 
 class Field(Struct, frozen=True, kw_only=True):
-    """One parameter of a kind, as a form shows it; `levels` maps columns to their categories."""
+    """One parameter of a kind, as a form shows it; `levels` maps columns to their categories, `ranges` to two
+    numbers."""
 
     name: str
     title: str
     description: str
-    type: Literal["text", "number", "integer", "choice", "list", "levels", "column", "columns", "formula"]
+    type: Literal["text", "number", "integer", "choice", "list", "levels", "ranges", "column", "columns", "formula"]
     choices: tuple[str, ...] = ()
     default: Any = None
     required: bool = False
@@ -103,6 +105,8 @@ def _field(field: msgspec.structs.FieldInfo) -> Field:
     choices = tuple(str(choice) for choice in get_args(type_)) if get_origin(type_) is Literal else ()
     sort: Any = meta.get("extra", {}).get("form") or _sort(type_)
     default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    if default is UNSET:  # left out of a plan that does not use it, so that a plan of before keeps its bytes
+        default = {}
     return Field(
         name=field.encode_name,
         title=meta.get("title", field.encode_name),
@@ -117,15 +121,15 @@ def _field(field: msgspec.structs.FieldInfo) -> Field:
 
 
 def _plain(type_: Any) -> tuple[Any, list[Meta]]:
-    """A type without Annotated and without `| None`, and the Meta met on the way, outermost first."""
+    """A type without Annotated and without `| None` or `| UnsetType`, and the Meta met on the way, outermost first."""
     metas: list[Meta] = []
     while True:
         if get_origin(type_) is Annotated:
             metas += [meta for meta in type_.__metadata__ if isinstance(meta, Meta)]
             type_ = type_.__origin__
             continue
-        some = [part for part in get_args(type_) if part is not type(None)]
-        if type(None) not in get_args(type_) or len(some) != 1:
+        some = [part for part in get_args(type_) if part not in (type(None), UnsetType)]
+        if len(some) == len(get_args(type_)) or len(some) != 1:
             return type_, metas
         type_ = some[0]
 
@@ -146,6 +150,7 @@ def _due(field: Field) -> str:
         "choice": f"one of {', '.join(field.choices)}",
         "list": "a list of texts",
         "levels": "a mapping from column names to lists of categories",
+        "ranges": "a mapping from column names to two numbers each, the least and the largest",
         "column": "the name of a column",
         "columns": "a list of column names",
     }

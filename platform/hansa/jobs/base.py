@@ -16,17 +16,21 @@ A step names the blocks it totals. Two sorts exist:
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from hansa.crypto import fixed_point
 from hansa.errors import ProtocolViolation, Refused
 from hansa.privacy.disclosure import Rules
+from hansa.privacy.noise import Noise
 from hansa.protocols.base import RingBits
+
+if TYPE_CHECKING:
+    from hansa.jobs.under_noise.noisy import Noisy
 
 Array = npt.NDArray[np.float64]
 MAX_ELEMENTS = 2**27  # of one step: 1 GiB in Z_2^64
@@ -76,6 +80,7 @@ class Total(Struct, frozen=True):
 
     sites: int  # how many contributions it holds
     values: Mapping[str, npt.NDArray[np.float64] | npt.NDArray[np.bool_]]
+    noise: Mapping[str, float] = {}  # per block the standard deviation of the noise in each number; none if empty
 
     def real(self, name: str) -> Array:
         return np.asarray(self.values[name], dtype=np.float64)
@@ -131,10 +136,25 @@ class Table(Struct, frozen=True):
         return np.asarray(self.columns[name], dtype=np.object_)
 
 
+class NoiseAdded(Struct, frozen=True, kw_only=True):
+    """What an answer says of its noise. `deviations`: per block of its last total, in each number of it."""
+
+    epsilon: float
+    delta: float
+    unit: Literal["row", "person"]
+    id_column: str
+    rows_per_person: int
+    deviations: dict[str, float]
+
+
 class Answer(Struct, frozen=True, tag_field="kind", kw_only=True):
-    """What a job gives. Subclasses carry `tag=` their kind; `notes` says what was rounded, dropped or coarsened."""
+    """What a job gives. Subclasses carry `tag=` their kind; `notes` says what was rounded, dropped or coarsened.
+
+    What only an answer under noise has is left out of the encoding of any other (UNSET).
+    """
 
     notes: tuple[str, ...] = ()
+    noise: NoiseAdded | UnsetType = UNSET
 
     @abstractmethod
     def disclosed(self, rules: Rules) -> "Answer":
@@ -171,6 +191,11 @@ class Job(Struct, frozen=True, tag_field="kind", kw_only=True):
     @abstractmethod
     def advance(self, step: Step, total: Total) -> Step | Answer:
         """What follows from the total; refuses what has no answer (one class only, a constant column …)."""
+
+    def under_noise(self, noise: Noise) -> "Noisy":
+        """The same question with noise in its totals, or one sentence that says why it can't be asked so."""
+        del noise
+        raise Refused(f"'{self.title}' can't be asked under noise: nothing says how much one row changes its totals")
 
 
 class Example(Struct, frozen=True):

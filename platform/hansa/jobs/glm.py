@@ -5,11 +5,11 @@
 `scaling.py` holds the passes before the iterations, `fitting.py` the iterations, `family.py` their totals.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from hansa import messages
 from hansa.errors import ProtocolViolation, Refused
@@ -22,6 +22,12 @@ from hansa.jobs.regression.family import Family
 from hansa.jobs.regression.fitting import Coefficient, GlmAnswer, Iteration, Question
 from hansa.jobs.regression.formula import Formula
 from hansa.jobs.regression.scaling import Magnitudes, Means, Open, Spreads
+from hansa.jobs.under_noise import ranges
+from hansa.jobs.under_noise.ranges import Ends, Ranges
+from hansa.privacy.noise import Noise
+
+if TYPE_CHECKING:
+    from hansa.jobs.under_noise.noisy import Noisy
 
 _LARGEST_EXPONENT = 200
 
@@ -54,38 +60,32 @@ class Glm(Job, frozen=True, tag="glm", kw_only=True, forbid_unknown_fields=True)
     ] = ""
     max_iterations: Annotated[int, Meta(title="Iterations", description="At most so many.", ge=2, le=100)] = 25
     levels: Levels = field(default_factory=dict)
+    ranges: Ranges | UnsetType = UNSET
 
     def columns(self) -> tuple[str, ...]:
-        model = self._model()
+        model = self.model()
         levels.refuse_unfit(self.levels, model.columns())
+        ranges.refuse_unfit(self.declared_ranges(), model.columns())
         return model.columns()
 
     def check(self, schema: Schema) -> None:
         self.columns()
-        design.check(self._model(), self.levels, schema)
+        design.check(self.model(), self.levels, schema)
 
     def begin(self, schemas: Sequence[Schema], sites: int) -> Step:
         for schema in schemas:
             self.check(schema)
-        model = self._model()
-        wanted = [set(_categorical(model, schema)) for schema in schemas]
-        if any(one != wanted[0] for one in wanted):
-            raise Refused("a column of the formula holds text in one table and numbers in another")
-        known = {
-            factor.text: names
-            for factor in model.factors()
-            if factor.text in wanted[0] and (names := levels.declared(factor.column, self.levels, schemas))
-        }
-        scaling.refuse_single(known)
+        model = self.model()
+        known, wanted = self.known_categories(schemas)
         opened = Open(known)
-        if scaling.open_factors(model, known, tuple(wanted[0])):
-            blocks = scaling.blocks(opened, model, tuple(wanted[0]), 1.0, sites)
+        if scaling.open_factors(model, known, wanted):
+            blocks = scaling.blocks(opened, model, wanted, 1.0, sites)
             return Step("categories", blocks, encode_state(State(opened)))
         return self._ask(Magnitudes(known), 1.0, sites)
 
     def encode(self, table: Table, step: Step) -> Contribution:
-        model, now = self._model(), _read(step)
-        wanted = _categorical(model, table.schema)
+        model, now = self.model(), _read(step)
+        wanted = design.categorical_factors(model, table.schema)
         known = now.known if isinstance(now, Open) else now.categories
         if not set(known) <= set(wanted) or (not isinstance(now, Open) and len(known) != len(wanted)):
             raise ProtocolViolation("the state of a regression does not name the categories of its formula")
@@ -96,7 +96,7 @@ class Glm(Job, frozen=True, tag="glm", kw_only=True, forbid_unknown_fields=True)
         return fit(step, scaling.share(now, table, model, self.family, wanted))
 
     def advance(self, step: Step, total: Total) -> Step | GlmAnswer:
-        model, now = self._model(), _read(step)
+        model, now = self.model(), _read(step)
         if isinstance(now, Open):
             opened = [block.name.removeprefix("present ") for block in step.blocks]
             return self._ask(Magnitudes(scaling.categories(now, model, opened, total)), 1.0, total.sites)
@@ -120,21 +120,44 @@ class Glm(Job, frozen=True, tag="glm", kw_only=True, forbid_unknown_fields=True)
             scale = scaling.scale(now, total, model, self.family, labels)
         return self._iterate(fitting.start(now.categories, scale, asked), total.sites)
 
-    def _model(self) -> Formula:
+    def known_categories(self, schemas: Sequence[Schema]) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+        """The declared categories by the text of their factor, and the texts of all categorical factors."""
+        model = self.model()
+        wanted = [design.categorical_factors(model, schema) for schema in schemas]
+        if any(one != wanted[0] for one in wanted):
+            raise Refused("a column of the formula holds text in one table and numbers in another")
+        known = {
+            factor.text: names
+            for factor in model.factors()
+            if factor.text in wanted[0] and (names := levels.declared(factor.column, self.levels, schemas))
+        }
+        scaling.refuse_single(known)
+        return known, wanted[0]
+
+    def under_noise(self, noise: Noise) -> "Noisy":
+        from hansa.jobs.under_noise.linear import NoisyLinear
+        from hansa.jobs.under_noise.logistic import NoisyLogistic
+
+        noise.check()
+        self.columns()
+        if self.family == "poisson":
+            raise Refused("under noise there is no Poisson regression: a row's mean has no bound, so no noise hides it")
+        return NoisyLinear(glm=self, noise=noise) if self.family == "gaussian" else NoisyLogistic(glm=self, noise=noise)
+
+    def declared_ranges(self) -> Mapping[str, Ends]:
+        return {} if isinstance(self.ranges, UnsetType) else self.ranges
+
+    def model(self) -> Formula:
         return formula.parse(self.formula, self.outcome)
 
     def _ask(self, now: Magnitudes | Means | Spreads, rows: float, sites: int) -> Step:
-        blocks = scaling.blocks(now, self._model(), (), rows, sites)
+        blocks = scaling.blocks(now, self.model(), (), rows, sites)
         return Step(type(now).__name__.lower(), blocks, encode_state(State(now)))
 
     def _iterate(self, now: Iteration, sites: int) -> Step:
         again = f", halved {now.halvings} times" if now.halvings else ""
         blocks = fitting.blocks(now, self.family, sites)
         return Step(f"iteration {now.turn + 1}{again}", blocks, encode_state(State(now)))
-
-
-def _categorical(model: Formula, schema: Schema) -> tuple[str, ...]:
-    return tuple(factor.text for factor in model.factors() if design.categorical(factor, schema))
 
 
 def _read(step: Step) -> Open | Magnitudes | Means | Spreads | Iteration:

@@ -8,10 +8,10 @@ and above.
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
 
 from hansa import messages
@@ -35,6 +35,10 @@ from hansa.jobs.base import (
 from hansa.jobs.example import numbers_table
 from hansa.privacy import disclosure
 from hansa.privacy.disclosure import Rules
+from hansa.privacy.noise import Noise
+
+if TYPE_CHECKING:
+    from hansa.jobs.under_noise.noisy import Noisy
 
 COARSE = 256
 FLOOR = 10  # rows met from either end before the range begins
@@ -43,7 +47,10 @@ Edge = Annotated[float, Meta(ge=-1e38, le=1e38)]
 
 
 class HistogramAnswer(Answer, frozen=True, tag="histogram", kw_only=True):
-    """`counts[i]` rows lie in [edges[i], edges[i+1]); the last interval holds its right edge too."""
+    """`counts[i]` rows lie in [edges[i], edges[i+1]); the last interval holds its right edge too.
+
+    `std_error` is of each count, and there under noise only.
+    """
 
     edges: tuple[float, ...]
     counts: tuple[int | None, ...]
@@ -51,6 +58,8 @@ class HistogramAnswer(Answer, frozen=True, tag="histogram", kw_only=True):
     above: int | None
     missing: int | None
     n: int | None
+    std_error: float | UnsetType = UNSET
+    n_std_error: float | UnsetType = UNSET
 
     def disclosed(self, rules: Rules) -> "HistogramAnswer":
         """A left-out count is None, and `n` beside one."""
@@ -114,7 +123,7 @@ class Histogram(Job, frozen=True, tag="histogram", kw_only=True, forbid_unknown_
         rows = np.array([known.size, table.rows - known.size], dtype=np.float64)
         if state.turn == 0:
             return fit(step, {"rows": rows, "magnitude": magnitude.flags(known[:, None])})
-        return fit(step, {"rows": rows, "cells": _cells(known, _edges(state, self.bins))})
+        return fit(step, {"rows": rows, "cells": tally(known, _edges(state, self.bins))})
 
     def advance(self, step: Step, total: Total) -> Step | HistogramAnswer:
         state = _read(step)
@@ -139,6 +148,15 @@ class Histogram(Job, frozen=True, tag="histogram", kw_only=True, forbid_unknown_
             notes=_notes(missing),
         )
 
+    def under_noise(self, noise: Noise) -> "Noisy":
+        from hansa.jobs.under_noise.counts import NoisyHistogram
+
+        noise.check()
+        self.columns()
+        if self.low is None:
+            raise Refused("under noise a histogram needs its range, which is found from rows otherwise")
+        return NoisyHistogram(histogram=self, noise=noise)
+
     def _count(self, state: State, rows: float, sites: int) -> Step:
         cells = (self.bins if state.turn == 3 else COARSE) + 2
         blocks = (reals("rows", (2,), rows, sites), reals("cells", (cells,), rows, sites))
@@ -160,7 +178,7 @@ def _edges(state: State, bins: int) -> Array:
     return np.linspace(state.low, state.high, (bins if state.turn == 3 else COARSE) + 1)
 
 
-def _cells(values: Array, edges: Array) -> Array:
+def tally(values: Array, edges: Array) -> Array:
     """Rows below, in each interval, above."""
     place = np.searchsorted(edges, values, side="right")
     place[values == edges[-1]] -= 1

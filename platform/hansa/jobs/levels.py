@@ -83,6 +83,15 @@ def missing(table: Table, column: str) -> npt.NDArray[np.bool_]:
     return np.array([value is None for value in table.texts(column)], dtype=np.bool_)
 
 
+def declares(table: Table, column: str, names: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which rows hold one of `names`: what `codes` has a place for."""
+    if table.schema.column(column).type == "number":
+        values, inverse = np.unique(table.numbers(column) + 0.0, return_inverse=True)
+        known = np.array([f"{value:.15g}" in names for value in values], dtype=np.bool_)
+        return known[inverse.reshape(-1)] & ~missing(table, column)
+    return np.array([value is not None and str(value) in names for value in table.texts(column)], dtype=np.bool_)
+
+
 def codes(table: Table, column: str, names: Sequence[str], used: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """The place in `names` of each of the rows `used`, none of which may be missing."""
     if table.schema.column(column).type == "number":

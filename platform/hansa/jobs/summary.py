@@ -10,11 +10,11 @@ three secure histograms narrow down; a bracket always holds at least `FLOOR` row
 """
 
 import math
-from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 from msgspec.structs import replace
 
 from hansa import messages
@@ -38,12 +38,21 @@ from hansa.jobs.base import (
 )
 from hansa.jobs.brackets import FLOOR, PARTS, PERCENT, Bracket, Divided, narrow, tally, whole, within
 from hansa.jobs.example import numbers_table
+from hansa.jobs.under_noise import ranges
+from hansa.jobs.under_noise.ranges import Ends, Ranges
 from hansa.privacy import disclosure
 from hansa.privacy.disclosure import Rules
+from hansa.privacy.noise import Noise
+
+if TYPE_CHECKING:
+    from hansa.jobs.under_noise.noisy import Noisy
 
 
 class Figures(Struct, frozen=True, kw_only=True):
-    """Of one column; `…_precision` bounds the absolute error of what stands before it, given float64 rows."""
+    """Of one column; `…_precision` bounds the absolute error of what stands before it, given float64 rows.
+
+    `…_error` are standard errors of noise, and there under noise only; then `…_precision` is of rounding alone.
+    """
 
     count: int | None
     missing: int | None
@@ -53,6 +62,9 @@ class Figures(Struct, frozen=True, kw_only=True):
     variance_precision: float
     sd: float
     quantiles: dict[str, Bracket]
+    count_error: float | UnsetType = UNSET
+    mean_error: float | UnsetType = UNSET
+    variance_error: float | UnsetType = UNSET
 
 
 class SummaryAnswer(Answer, frozen=True, tag="summary", kw_only=True):
@@ -102,11 +114,23 @@ class Summary(Job, frozen=True, tag="summary", kw_only=True, forbid_unknown_fiel
             extra={"form": "columns"},
         ),
     ] = field(name="columns")
+    ranges: Ranges | UnsetType = UNSET
 
     def columns(self) -> tuple[str, ...]:
         if len(set(self.of)) != len(self.of):
             raise Refused("a column is named twice")
+        ranges.refuse_unfit(self.declared_ranges(), self.of)
         return self.of
+
+    def declared_ranges(self) -> Mapping[str, Ends]:
+        return {} if isinstance(self.ranges, UnsetType) else self.ranges
+
+    def under_noise(self, noise: Noise) -> "Noisy":
+        from hansa.jobs.under_noise.moments import NoisySummary
+
+        noise.check()
+        ranges.refuse_missing(self.declared_ranges(), self.columns())
+        return NoisySummary(summary=self, noise=noise)
 
     def check(self, schema: Schema) -> None:
         for name in self.columns():

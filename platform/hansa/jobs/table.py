@@ -1,10 +1,10 @@
 """`table`: how many rows have each category, of one column or of two at once, with Pearson's chi-squared."""
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 from msgspec.structs import replace
 
 from hansa import messages
@@ -29,11 +29,17 @@ from hansa.jobs.example import mixed_table
 from hansa.jobs.levels import Known, Levels
 from hansa.privacy import disclosure
 from hansa.privacy.disclosure import Rules
+from hansa.privacy.noise import Noise
+
+if TYPE_CHECKING:
+    from hansa.jobs.under_noise.noisy import Noisy
 
 
 class TableAnswer(Answer, frozen=True, tag="table", kw_only=True):
     """`counts[i][j]` rows have `row_names[i]` and `column_names[j]`, or one column of counts for one
     question.
+
+    `std_error` is of each count, and there under noise only; then `chi_squared` and `p` are None.
 
     `chi_squared` has no continuity correction. It and `p` are None with one column, one category, an empty
     one.
@@ -49,6 +55,8 @@ class TableAnswer(Answer, frozen=True, tag="table", kw_only=True):
     chi_squared: float | None = None
     df: int | None = None
     p: float | None = None
+    std_error: float | UnsetType = UNSET
+    n_std_error: float | UnsetType = UNSET
 
     def disclosed(self, rules: Rules) -> "TableAnswer":
         """A left-out count, and chi-squared beside rounded or left-out ones, are None."""
@@ -120,13 +128,13 @@ class Crosstab(Job, frozen=True, tag="table", kw_only=True, forbid_unknown_field
                     if not names[place]
                 },
             )
-        shape = _shape(names)
+        extent = shape(names)
         cell = np.zeros(int(used.sum()), dtype=np.int64)
         for column, known in zip(asked, names, strict=True):
             cell = cell * len(known) + levels.codes(table, column, known, used)
-        counts = np.bincount(cell, minlength=shape[0] * shape[1]).astype(np.float64)
+        counts = np.bincount(cell, minlength=extent[0] * extent[1]).astype(np.float64)
         missing = np.array([table.rows - used.sum()], dtype=np.float64)
-        return fit(step, {"counts": counts.reshape(shape), "missing": missing})
+        return fit(step, {"counts": counts.reshape(extent), "missing": missing})
 
     def advance(self, step: Step, total: Total) -> Step | TableAnswer:
         names = self._read(step)
@@ -155,6 +163,13 @@ class Crosstab(Job, frozen=True, tag="table", kw_only=True, forbid_unknown_field
             notes=_notes(missing),
         )
 
+    def under_noise(self, noise: Noise) -> "Noisy":
+        from hansa.jobs.under_noise.counts import NoisyTable
+
+        noise.check()
+        self.columns()
+        return NoisyTable(crosstab=self, noise=noise)
+
     def _read(self, step: Step) -> tuple[tuple[str, ...], ...]:
         names = messages.decode(step.state, State).names
         if len(names) != len(self.columns()):
@@ -166,12 +181,12 @@ def _notes(missing: int | None) -> tuple[str, ...]:
     return (f"rows not counted because a category is missing: {missing}",) if missing else ()
 
 
-def _shape(names: tuple[tuple[str, ...], ...]) -> tuple[int, int]:
+def shape(names: tuple[tuple[str, ...], ...]) -> tuple[int, int]:
     return len(names[0]), len(names[1]) if len(names) == 2 else 1
 
 
 def _count(state: State, rows: float, sites: int) -> Step:
-    blocks = (reals("counts", _shape(state.names), rows, sites), reals("missing", (1,), rows, sites))
+    blocks = (reals("counts", shape(state.names), rows, sites), reals("missing", (1,), rows, sites))
     return Step("counts", blocks, encode_state(state))
 
 

@@ -64,6 +64,12 @@ class Floors(Struct, frozen=True, array_like=True):
                 return Floors(tolerated, threshold, max(survivors, -(-2 * sites // 3)), committee, degree, kept)
         return Floors(tolerated, threshold, survivors, committee, sites - 1, survivors - 1)
 
+    @property
+    def honest(self) -> int:
+        """How many survivors add noise that nobody else knows: neither the corrupt, nor one who reads the answer and
+        can take its own share away (with three sites nobody is corrupt, and each still reads)."""
+        return self.survivors - max(self.corrupt, 1)
+
     def borne(self, sites: int) -> int:
         """How many of `sites` may drop out of a sum. Where a beacon picks a committee, a tenth (but for 2^-20)."""
         most = sites - self.survivors

@@ -28,6 +28,11 @@ def categorical(factor: Factor, schema: Schema) -> bool:
     return factor.function in formula.CATEGORICAL or schema.column(factor.column).type == "text"
 
 
+def categorical_factors(model: Formula, schema: Schema) -> tuple[str, ...]:
+    """Their texts, in the order of the formula."""
+    return tuple(factor.text for factor in model.factors() if categorical(factor, schema))
+
+
 def check(model: Formula, own: Mapping[str, tuple[str, ...]], schema: Schema) -> None:
     """Refuses columns that aren't there, text without categories, and arithmetic on text."""
     for factor in model.factors():
@@ -56,6 +61,14 @@ def names(model: Formula, categories: Categories) -> tuple[str, ...]:
             raise Refused(f"the formula means more than {MOST_COLUMNS} columns")
         labels += [":".join(reversed(label)) for label in itertools.product(*reversed(parts))]
     return tuple(labels)
+
+
+def widths(model: Formula, categories: Categories) -> list[tuple[tuple[Factor, ...], int]]:
+    """Each term and how many columns it has, in their order."""
+    return [
+        (term, math.prod(len(_columns(f, categories, start)) for f, start in zip(term, codings, strict=True)))
+        for term, codings in _codings(model, categories)
+    ]
 
 
 def _columns(factor: Factor, categories: Categories, start: int) -> list[str]:
@@ -91,6 +104,16 @@ def numbers(table: Table, factor: Factor, used: npt.NDArray[np.bool_]) -> Array:
     values = table.numbers(factor.column)[used]
     if not factor.function:
         return values
+    result = applied(factor, values)
+    if not np.all(np.isfinite(result)):
+        raise Refused(f"'{factor.text}' has no finite value in some row of table '{table.schema.table}'")
+    return result
+
+
+def applied(factor: Factor, values: Array) -> Array:
+    """The factor's function of `values`, not finite where there is none. Every one of them rises."""
+    if not factor.function:
+        return values
     functions = {
         "log": np.log,
         "log2": np.log2,
@@ -100,10 +123,7 @@ def numbers(table: Table, factor: Factor, used: npt.NDArray[np.bool_]) -> Array:
         "sqrt": np.sqrt,
     }
     with np.errstate(all="ignore"):
-        result = np.asarray(functions[factor.function](values), dtype=np.float64)
-    if not np.all(np.isfinite(result)):
-        raise Refused(f"'{factor.text}' has no finite value in some row of table '{table.schema.table}'")
-    return result
+        return np.asarray(functions[factor.function](values), dtype=np.float64)
 
 
 def _block(

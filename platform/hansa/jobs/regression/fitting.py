@@ -41,7 +41,7 @@ class Coefficient(Struct, frozen=True):
 
 
 class GlmAnswer(Answer, frozen=True, tag="glm", kw_only=True):
-    """As R's glm gives it. `dropped` rows missed a value.
+    """As R's glm gives it. `dropped` rows missed a value. Under noise, standard errors hold what it does as well.
 
     `precision` bounds what rounding in the last totals did: to a coefficient, in units of its standard error,
     and to a standard error, relatively; the larger of the two over all coefficients.
@@ -229,7 +229,7 @@ def _answer(now: Iteration, total: Total, newton: Newton, rounding: dict[str, fl
     return GlmAnswer(
         family=kind,
         formula=asked.text,
-        coefficients=_coefficients(asked.labels, estimates, errors, rows - width if kind == "gaussian" else None),
+        coefficients=coefficients(asked.labels, estimates, errors, rows - width if kind == "gaussian" else None),
         n=rows,
         dropped=dropped,
         df=rows - width,
@@ -264,7 +264,7 @@ def _in_own_units(now: Iteration, newton: Newton, dispersion: float, intercept: 
     return estimates, np.sqrt(variances)
 
 
-def _coefficients(labels: Sequence[str], estimates: Array, errors: Array, df: int | None) -> dict[str, Coefficient]:
+def coefficients(labels: Sequence[str], estimates: Array, errors: Array, df: int | None) -> dict[str, Coefficient]:
     from scipy.special import ndtr, stdtr
 
     ratios = estimates / errors
