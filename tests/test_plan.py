@@ -13,6 +13,7 @@ from hansa.jobs.base import Column, Schema
 from hansa.messages import encode
 from hansa.plan import Plan, Question, load, make, question_from, read_question
 from hansa.privacy.disclosure import Rules as Disclosure
+from hansa.privacy.noise import Noise
 from tests.test_charter import CHARTER, SITES
 
 RUN = "0123456789abcdef" * 2
@@ -101,6 +102,7 @@ CHANGES: dict[str, Any] = {
     "purpose": "a study",
     "expires": 1,
     "disclosure": Disclosure(minimum_cell=3),
+    "noise": Noise(10**6, 10**6),
 }
 
 

@@ -250,9 +250,13 @@ class World:
 
     def propose(self, minimum_sites: int = 3, sites: tuple[str, ...] = ()) -> str:
         """Asks for the summary of everybody's number; gives the run."""
-        run = f"{self.chance.getrandbits(128):032x}"
         parameters = {"columns": ["x"]}
         question = Question("summary", "numbers", parameters, sites, minimum_sites=minimum_sites, disclosure=EVERYTHING)
+        return self.ask(question)
+
+    def ask(self, question: Question) -> str:
+        """Any question over the table of numbers; gives the run."""
+        run = f"{self.chance.getrandbits(128):032x}"
         schema = Schema("numbers", (Column("x", "number"),))
         plan = make(question, self.charter, run, self.names[0], dict.fromkeys(self.names, schema))
         with Session(self.engines[HUB]) as db, db.begin():

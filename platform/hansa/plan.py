@@ -19,7 +19,9 @@ from hansa.errors import ProtocolViolation, Refused
 from hansa.jobs import parse
 from hansa.jobs.base import Answer, Job, Schema
 from hansa.messages import Digest, RunId, SiteId, decode, encode
+from hansa.privacy import accounting
 from hansa.privacy import disclosure as rules_of
+from hansa.privacy.noise import Noise
 
 SIGNED_BY_PROPOSER, SIGNED_BY_MEMBER = "plan/proposal", "plan/consent"
 _FIELDS_OF_FIRST_VERSION = 10
@@ -51,6 +53,7 @@ class Plan(FirstPlan, frozen=True):
     purpose: Purpose = ""
     expires: Annotated[int, Meta(ge=0, le=NEVER)] = NEVER
     disclosure: Disclosure | None = None
+    noise: Noise | None = None
 
     @property
     def encoded(self) -> bytes:
@@ -64,15 +67,20 @@ class Plan(FirstPlan, frozen=True):
     @property
     def question(self) -> bytes:
         """The digest of what is computed over whose rows: the same for whoever asks it again."""
-        asked = self.table, self.sites, self.protection, self.minimum_sites, self.kind, self.parameters, self.disclosure
+        asked = self.table, self.sites, self.protection, self.kind, self.parameters, self.noise
         return digest("question", encode(asked))
 
     def job(self) -> Job:
-        return parse(self.kind, _json(self.parameters))
+        """With its noise, if it has any."""
+        return _under(self.noise, parse(self.kind, _json(self.parameters)))
 
     def release(self, answer: Answer) -> Answer:
-        """The answer as it may be shown; refuses one that may not."""
-        return answer if self.disclosure is None else answer.disclosed(self.disclosure)
+        """The answer as it may be shown; refuses one that may not. What carries noise tells of nobody, and is shown."""
+        return answer if self.disclosure is None or self.noise is not None else answer.disclosed(self.disclosure)
+
+
+def _under(noise: Noise | None, job: Job) -> Job:
+    return job if noise is None else job.under_noise(noise)
 
 
 def _json(data: bytes) -> dict[str, object]:
@@ -130,6 +138,7 @@ class Question(Struct, frozen=True):
     purpose: str = ""
     valid_hours: int = 72  # how long consents may be given
     disclosure: Disclosure = Disclosure()
+    noise: Noise | None = None
 
 
 def read_question(text: str, where: str) -> Question:
@@ -169,6 +178,7 @@ def question_from(table: Mapping[str, Any], where: str) -> Question:
         purpose=_purpose(table.get("purpose", ""), where),
         valid_hours=hours,
         disclosure=disclosure_from(table.get("disclosure", {}), where),
+        noise=noise_from(table["noise"], where) if "noise" in table else None,
     )
 
 
@@ -202,8 +212,27 @@ def disclosure_from(said: object, where: str) -> Disclosure:
         raise Refused(f"{where}: 'disclosure.{name}' is out of range: {str(error).partition(' - ')[0]}") from error
 
 
+_NOISE = ("epsilon", "delta", "unit", "id_column", "rows_per_person")
+
+
+def noise_from(said: object, where: str) -> Noise:
+    """Noise as a table of a TOML file: `epsilon` and `delta` as they are written, "1.5" and "1e-6"."""
+    if not isinstance(said, dict) or not set(said) <= set(_NOISE) or not {"epsilon", "delta"} <= set(said):
+        raise Refused(f"{where}: 'noise' is not a table of epsilon, delta and perhaps {', '.join(_NOISE[2:])}")
+    try:
+        exact = {
+            "micro_epsilon": accounting.parse_epsilon(said["epsilon"]),
+            "pico_delta": accounting.parse_delta(said["delta"]),
+        }
+        noise = msgspec.convert({**exact, **{name: said[name] for name in _NOISE[2:] if name in said}}, Noise)
+        noise.check()
+    except (Refused, msgspec.ValidationError) as error:
+        raise Refused(f"{where}: 'noise': {error}") from error
+    return noise
+
+
 class Resolved(Struct, frozen=True):
-    """A question over the members that can answer it."""
+    """A question over the members that can answer it; `job` is without noise."""
 
     job: Job
     sites: tuple[SiteId, ...]
@@ -213,6 +242,7 @@ class Resolved(Struct, frozen=True):
 def resolve(question: Question, members: Sequence[SiteId], schemas: Mapping[SiteId, Schema], floor: int) -> Resolved:
     """What `question` means where `schemas` are those of its table; refuses in one sentence what can't be asked."""
     job = parse(question.kind, question.parameters)
+    asked = _under(question.noise, job)
     if question.protection != "masked":
         raise Refused(f"protection '{question.protection}' is not known; 'masked' is")
     for site in question.sites:
@@ -225,7 +255,7 @@ def resolve(question: Question, members: Sequence[SiteId], schemas: Mapping[Site
         if site not in schemas:
             raise Refused(f"'{site}' has no table '{question.table}', or has not been seen yet")
         try:
-            job.check(schemas[site])
+            asked.check(schemas[site])
         except Refused as refusal:
             raise Refused(f"{site}: {refusal}") from refusal
     minimum = max(question.minimum_sites, floor)
@@ -262,8 +292,15 @@ def make(
     if version > 1:
         recipients = tuple(sorted(set(question.recipients or (proposer, *found.sites))))
         plan = replace(
-            plan, recipients=recipients, purpose=question.purpose, expires=expires, disclosure=question.disclosure
+            plan,
+            recipients=recipients,
+            purpose=question.purpose,
+            expires=expires,
+            disclosure=question.disclosure,
+            noise=question.noise,
         )
+    elif question.noise is not None:
+        raise Refused("a site that is to take part is of Hansa 0.1, which knows no noise")
     try:
         return load(plan.encoded, charter)  # what a site would not take is not asked
     except ProtocolViolation as violation:

@@ -27,7 +27,8 @@ from hansa.charter import Charter
 from hansa.crypto import merkle
 from hansa.crypto.keys import digest, verify
 from hansa.errors import NotEnoughSites, ProtocolViolation, Refused
-from hansa.jobs.base import Job, Step, Total, check_step, from_ring, size
+from hansa.jobs.base import Job, Step, Total, check_step, size
+from hansa.jobs.under_noise.noisy import read_total
 from hansa.jobs.verification import check_follows, close
 from hansa.messages import Digest, Signature, SiteId, decode, encode
 from hansa.plan import SIGNED_BY_MEMBER, SIGNED_BY_PROPOSER, Plan, load
@@ -232,7 +233,8 @@ def _replay_sum(
             raise ProtocolViolation("the total is not the sum of the contributions without their masks")
     quiet = set(session.committee) - set(kept.opening.shares)
     active = tuple(site for site in survivors if site not in quiet)
-    return _Opened(step, from_ring(step, vector, len(survivors)), receipt, survivors, active, len(picked))
+    total = read_total(job, number, step, vector, len(survivors), session.floors.honest)
+    return _Opened(step, total, receipt, survivors, active, len(picked))
 
 
 def _reader(kept: Sum, chunks: Chunks) -> Chunks:

@@ -12,8 +12,8 @@ from msgspec import Struct
 from hansa.crypto.keys import SigningKey, digest
 from hansa.crypto.prg import CHUNK_BYTES
 from hansa.errors import NotEnoughSites
-from hansa.jobs.base import Answer, Job, Step, Table, Total, check_step, from_ring, size, to_ring
-from hansa.jobs.under_noise.noisy import Noisy, from_noisy_ring, to_noisy_ring
+from hansa.jobs.base import Answer, Job, Step, Table, check_step, size, to_ring
+from hansa.jobs.under_noise.noisy import Noisy, read_total, to_noisy_ring
 from hansa.messages import SiteId, decode, encode
 from hansa.privacy.noise import Noise
 from hansa.protocols import key_setup, secure_sum
@@ -66,7 +66,8 @@ class Simulation:
         cohort, receipt, number, survivors = session.roster, None, 0, session.roster
         while isinstance(step, Step):
             summed = self._total(job, session, number, step, cohort, receipt)
-            total = _read(job, session, number, step, summed)
+            honest = session.floors.honest
+            total = read_total(job, number, step, summed.vector(), len(summed.survivors), honest)
             survivors, cohort, receipt, number = summed.survivors, summed.active, summed.receipt, number + 1
             step = job.advance(step, total)
         return Simulated(step, survivors, number, self.moved)
@@ -152,12 +153,6 @@ class Simulation:
         """What travels beside a reply, by the digests of its chunks."""
         for number, chunk in enumerate(chunks):
             self._beside[chunk] = bytes(content[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES])
-
-
-def _read(job: Job, session: Session, number: int, step: Step, summed: Summed) -> Total:
-    if isinstance(job, Noisy):
-        return from_noisy_ring(job, number, step, summed.vector(), len(summed.survivors), session.floors.honest)
-    return from_ring(step, summed.vector(), len(summed.survivors))
 
 
 def simulate(

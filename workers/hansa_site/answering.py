@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 import hansa
 from hansa.crypto.keys import digest, verify
 from hansa.errors import NotEnoughSites, ProtocolViolation, Refused
-from hansa.jobs.base import Column, Job, Step, Table, check_step, from_ring, size, to_ring
+from hansa.jobs.base import Column, Job, Step, Table, check_step, size, to_ring
+from hansa.jobs.under_noise.noisy import Noisy, read_total, to_noisy_ring
 from hansa.jobs.verification import check_follows
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Inbox
@@ -42,12 +43,12 @@ from hansa.privacy.disclosure import refuse_site
 from hansa.protocols.base import Own, SiteState, Spread, Vector
 from hansa.protocols.key_setup import Encapsulating, Invited, Manifest, Offered, Paired, Revealed
 from hansa.protocols.secure_sum import Contribute, Contributed, Lock, LockedSet, Masked, Waiting
-from hansa_site import consent, tables
+from hansa_site import budget, consent, tables
 from hansa_site.deciding import consented, refuse_withdrawn, signed_proposal
 from hansa_site.deeds import Deed
 from hansa_site.journal import HubSeen, Run, Said
 from hansa_site.journal import Waiting as WaitingRow
-from hansa_site.outcome import Asked, Outcome
+from hansa_site.outcome import Asked, Outcome, refused
 from hansa_site.settings import Settings
 from hansa_site.vectors import Missing, Vectors
 
@@ -89,9 +90,7 @@ class Answering:
             return Outcome((("refusal", Refusal(reason)),), aside=reason, act=f"sets a letter aside: {reason}")
         except (Refused, NotEnoughSites) as error:
             reason = sentence(str(error))
-            deed = Deed("refused", {}, reason.encode())
-            letters = (("refusal", Refusal(reason)),)
-            return Outcome(letters, f"refused: {reason}"[:500], erase=True, act=f"refuses: {reason}", deeds=(deed,))
+            return refused(reason)
         except Exception as error:
             if passes(error):
                 raise
@@ -160,6 +159,8 @@ class Answering:
         with Session(self._reading) as db:
             refuse_withdrawn(db, plan.table)
         consent.may_take_part(self._settings.policy, plan, self._desk.name, schema, now)
+        with Session(self._reading) as db:
+            budget.refuse_unaffordable(db, self._settings.policy, plan)
         self._rows(name, plan, plan.job())  # what is wrong with them is said before anybody counts on this site
         if not self._settings.policy.persons:
             return consented(self._desk, plan)
@@ -258,10 +259,14 @@ class Answering:
         check_step(step, len(request.cohort), ring)
         if state.before is not None and request.receipt is not None:
             last, receipt = decode(state.before.public, Step), request.receipt
-            total = from_ring(last, state.total(request, shown), len(receipt.survivors))
+            vector, honest = state.total(request, shown), state.paired.session.floors.honest
+            total = read_total(job, request.step - 1, last, vector, len(receipt.survivors), honest)
             check_follows(job, last, total, step)
-        rows = self._rows(run.run, plan, job)
-        return to_ring(step, job.encode(rows, step), state.chance(request), ring)
+        contribution, chance = job.encode(self._rows(run.run, plan, job), step), state.chance(request)
+        if isinstance(job, Noisy):
+            honest, sites = state.paired.session.floors.honest, len(request.cohort)
+            return to_noisy_ring(job, request.step, step, contribution, chance, honest, sites)
+        return to_ring(step, contribution, chance, ring)
 
     def _rows(self, run: str, plan: Plan, job: Job) -> Table:
         rows = self._loaded.get(run)

@@ -16,7 +16,7 @@ from hansa.errors import Refused
 from hansa.jobs.base import Schema
 from hansa.messages import SiteId
 from hansa.plan import Plan
-from hansa.privacy import disclosure
+from hansa.privacy import accounting, disclosure
 from hansa_site import policy as policies
 from hansa_site.policy import Policy
 
@@ -59,9 +59,18 @@ def opinions(policy: Policy, plan: Plan, site: SiteId, schema: Schema, now: floa
     open_now = policies.open_now(policy, now)
     yield Opinion("hours", "" if open_now else f"the policy answers in its hours only: {', '.join(policy.hours)} UTC")
     yield Opinion("expires", "" if now < plan.expires else "the plan has expired")
+    yield Opinion("noise", _noise(policy, plan))
     laxer = plan.disclosure.laxer(floors(policy)) if plan.disclosure is not None else ""
     yield Opinion("disclosure", f"the policy's rules of disclosure: {laxer}" if laxer else "")
     yield _question(policy, plan, schema)
+
+
+def _noise(policy: Policy, plan: Plan) -> str:
+    if plan.noise is None:
+        return "the policy answers under noise only" if policy.noise == "required" else ""
+    if policy.most_epsilon and plan.noise.micro_epsilon > accounting.parse_epsilon(policy.most_epsilon):
+        return f"the policy answers with an ε of at most {policy.most_epsilon}"
+    return ""
 
 
 def floors(policy: Policy) -> disclosure.Rules:

@@ -16,12 +16,12 @@ from sqlalchemy.orm import Session
 from hansa.crypto.keys import digest
 from hansa.errors import Refused
 from hansa.mail.boxes import Desk
-from hansa.mail.letters import Refusal, Signed
+from hansa.mail.letters import Signed
 from hansa.plan import SIGNED_BY_MEMBER, SIGNED_BY_PROPOSER, Plan
-from hansa_site import consent, people, tables
+from hansa_site import budget, consent, people, tables
 from hansa_site.deeds import Deed
 from hansa_site.journal import Decided, Member, Run, Waiting, Withdrawn
-from hansa_site.outcome import Outcome
+from hansa_site.outcome import Outcome, refused
 from hansa_site.people import Decision
 from hansa_site.settings import Settings
 
@@ -56,7 +56,7 @@ class Deciding:
         found = []
         for waiting in db.scalars(late):
             waiting.closed_at = now
-            found.append((waiting.run, _no(EXPIRED)))
+            found.append((waiting.run, refused(EXPIRED)))
         return found
 
     def _sign(self, db: Session, decision: Decision, person: Member, now: float) -> list[Found]:
@@ -78,6 +78,7 @@ class Deciding:
         schema = tables.schema(self._settings.source(plan.table), self._home)
         refuse_withdrawn(db, plan.table)
         consent.may_take_part(policy, plan, self._desk.name, schema, now)
+        budget.refuse_unaffordable(db, policy, plan)
         waiting.closed_at = now
         return [(plan.run, consented(self._desk, plan, _by(db, plan.run, "consent", person)))]
 
@@ -92,7 +93,7 @@ class Deciding:
             raise Refused("nothing of this job waits for a decision about what was signed")
         waiting.closed_at = now
         by = {"person": person.pseudonym}
-        return [(decision.run, _no(decision.reason or "a person of this institution says no", by))]
+        return [(decision.run, refused(decision.reason or "a person of this institution says no", by))]
 
     def _stop(self, db: Session, decision: Decision, person: Member, now: float) -> list[Found]:
         del now
@@ -101,7 +102,7 @@ class Deciding:
             raise Refused("this site takes no part in such a job")
         if self._desk.plan(run.plan).digest != decision.about:
             raise Refused("the decision is about another plan than that of the job")
-        return [(run.run, _no(decision.reason or "stopped by this institution", {"person": person.pseudonym}))]
+        return [(run.run, refused(decision.reason or "stopped by this institution", {"person": person.pseudonym}))]
 
     def _withdraw(self, db: Session, decision: Decision, person: Member, now: float) -> list[Found]:
         """Nothing is answered over the table from now on; what runs over it stops. What was released can't be
@@ -117,11 +118,11 @@ class Deciding:
         found = [("", Outcome(act=f"withdraws the table {named[0]}", deeds=(deed,)))]
         for run in db.scalars(select(Run).where(Run.ended_at.is_(None))):
             if self._desk.plan(run.plan).table == named[0]:
-                found.append((run.run, _no(reason, by)))
+                found.append((run.run, refused(reason, by)))
         for waiting in db.scalars(select(Waiting).where(Waiting.closed_at.is_(None), Waiting.what == "consent")):
             if self._desk.plan(waiting.content).table == named[0]:
                 waiting.closed_at = now
-                found.append((waiting.run, _no(reason, by)))
+                found.append((waiting.run, refused(reason, by)))
         return found
 
 
@@ -143,12 +144,6 @@ def consented(desk: Desk, plan: Plan, by: Mapping[str, str] = {}) -> Outcome:
     letters = (("consent", Signed(plan.digest, signature)),)
     deed = Deed("consent given", {"plan": plan.digest.hex(), **by})
     return Outcome(letters, "consented", plan=plan.encoded, act="consents", deeds=(deed,))
-
-
-def _no(reason: str, by: Mapping[str, str] = {}) -> Outcome:
-    deed = Deed("refused", dict(by), reason.encode())
-    letters = (("refusal", Refusal(reason)),)
-    return Outcome(letters, f"refused: {reason}"[:500], erase=True, act=f"refuses: {reason}", deeds=(deed,))
 
 
 def _waiting(db: Session, decision: Decision, what: str, now: float) -> Waiting:

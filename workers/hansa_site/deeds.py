@@ -74,7 +74,7 @@ def of_settings(db: Session, charter: Charter, policy: Policy, tables: Sequence[
         found.append(Deed("charter accepted", version | {"charter": charter.digest.hex()}))
     if _is_new(db, known, "policy", policy_digest):
         found.append(Deed("policy changed", {"policy": policy_digest.hex()}))
-    for what in sorted(known.keys() - schemas.keys() - {"charter", "policy"}):
+    for what in sorted(what for what in known.keys() - schemas.keys() if what.startswith("table ")):
         found.append(Deed("table withdrawn", {"table": what[6:], "schema": known[what].digest.hex()}))
         db.delete(known[what])
     for what, made in schemas.items():

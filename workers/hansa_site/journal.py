@@ -152,6 +152,21 @@ class Decided(Base):
     refusal: Mapped[str] = mapped_column(Text, default="")
 
 
+class BudgetLine(Base):
+    """What a job costs of a table's privacy budget, in nano-ρ (`budget.py`): `reserved` in all, `spent` so far. What is
+    not spent when it is closed is given back."""
+
+    __tablename__ = "budget_line"
+    run: Mapped[str] = mapped_column(String(32), primary_key=True)
+    table_name: Mapped[str] = mapped_column(String(64), index=True)
+    question: Mapped[bytes] = mapped_column(LargeBinary(32), index=True)
+    totals: Mapped[int]
+    reserved: Mapped[int] = mapped_column(BigInteger)
+    spent: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[float] = mapped_column(Double)
+    closed_at: Mapped[float | None] = mapped_column(Double)
+
+
 class Withdrawn(Base):
     """A table that the institution has taken back; nothing is answered over it until it is opened again."""
 

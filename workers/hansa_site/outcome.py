@@ -1,8 +1,10 @@
 """What working off a letter, or a decision, leads to; stored in one transaction (`site.py`)."""
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
-from hansa.mail.letters import Payload, Welcome
+from hansa.mail.letters import Payload, Refusal, Welcome, sentence
 from hansa.protocols.base import SiteState
 from hansa_site.deeds import Deed
 from hansa_site.journal import Said
@@ -33,3 +35,10 @@ class Outcome(Struct, frozen=True):
     welcome: Welcome | None = None  # the hub is up
     deeds: tuple[Deed, ...] = ()  # for the log
     asked: Asked | None = None  # a person must decide first
+
+
+def refused(reason: str, by: Mapping[str, str] = {}) -> Outcome:
+    """This site takes no part, or no further; `by` whom it was decided, if by people."""
+    deed = Deed("refused", dict(by), reason.encode())
+    letters = (("refusal", Refusal(sentence(reason))),)
+    return Outcome(letters, f"refused: {reason}"[:500], erase=True, act=f"refuses: {reason}", deeds=(deed,))

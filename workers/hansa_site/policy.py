@@ -18,6 +18,7 @@ from hansa.errors import Refused
 from hansa.jobs import KINDS
 from hansa.jobs.base import MAX_ELEMENTS
 from hansa.messages import is_site_id
+from hansa.privacy import accounting
 
 POLICY, EXAMPLE = "policy.toml", "policy.example.toml"
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -34,6 +35,15 @@ class Floors(Struct, frozen=True, forbid_unknown_fields=True):
     parameters_percent: Annotated[int, Meta(ge=1, le=100)] = 33
     dominance_percent: Annotated[int, Meta(ge=1, le=100)] = 100
     minimum_rows: Annotated[int, Meta(ge=1, le=10**9)] = 3
+
+
+class Budget(Struct, frozen=True, forbid_unknown_fields=True):
+    """What all answers over a table may cost together; `id_column` where the unit is a person."""
+
+    epsilon: str
+    delta: str
+    unit: Literal["row", "person"] = "row"
+    id_column: str = ""
 
 
 class Policy(Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,9 +63,12 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     proposals: Literal["policy", "person"] = "policy"
     sign_proposals: bool = True
     consents: Decides = "policy"
+    noise: Literal["optional", "required"] = "optional"
+    most_epsilon: str = ""
     decide_hours: Annotated[int, Meta(ge=1, le=8_760)] = 72
     plans_of_0_1: bool = False
     disclosure: Floors = Floors()
+    budget: dict[str, Budget] = {}
 
     @property
     def persons(self) -> int:
@@ -75,15 +88,31 @@ def check(policy: Policy, tables: frozenset[str], where: str) -> Policy:
         for name in getattr(policy, key):
             if not is_site_id(name):
                 raise Refused(f"{where}: '{key}' names '{name}', which is no site name")
-    for key in ("tables", "columns"):
+    for key in ("tables", "columns", "budget"):
         for name in getattr(policy, key):
             if name not in tables:
                 raise Refused(f"{where}: '{key}' names a table '{name}', and this site has none of that name")
+    _check_noise(policy, where)
     for span in policy.hours:
         _span(span, where)
     if not policy.protections:
         raise Refused(f"{where}: 'protections' is empty, so nothing could ever be answered; there is masked")
     return policy
+
+
+def _check_noise(policy: Policy, where: str) -> None:
+    try:
+        if policy.most_epsilon:
+            accounting.parse_epsilon(policy.most_epsilon)
+    except Refused as refusal:
+        raise Refused(f"{where}: 'most_epsilon': {refusal}") from refusal
+    for table, budget in policy.budget.items():
+        try:
+            accounting.rho_of(accounting.parse_epsilon(budget.epsilon), accounting.parse_delta(budget.delta))
+        except Refused as refusal:
+            raise Refused(f"{where}: 'budget.{table}': {refusal}") from refusal
+        if (budget.unit == "person") != bool(budget.id_column):
+            raise Refused(f"{where}: 'budget.{table}': a budget of persons names their id_column, one of rows none")
 
 
 def convert(raw: object, tables: frozenset[str], where: str) -> Policy:

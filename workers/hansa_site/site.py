@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 import hansa
+from hansa.crypto.keys import digest
 from hansa.errors import ProtocolViolation, Refused
 from hansa.jobs.base import Schema
 from hansa.mail import boxes
@@ -27,16 +28,17 @@ from hansa.mail.database import Engines
 from hansa.mail.letters import STANDING, TO_SITE, Hello, Payload, Refusal, Shown, Welcome, speaks
 from hansa.messages import HUB, encode
 from hansa.protocols.base import Spread
-from hansa_site import deciding, deeds, tables, witness
+from hansa_site import budget, deciding, deeds, tables, witness
 from hansa_site.answering import Answering
 from hansa_site.deciding import Deciding
 from hansa_site.deeds import Deed
-from hansa_site.journal import Act, Decided, HubSeen, Run, Waiting, Withdrawn
-from hansa_site.outcome import Outcome
+from hansa_site.journal import Act, Decided, HubSeen, Noted, Run, Waiting, Withdrawn
+from hansa_site.outcome import Asked, Outcome, refused
 from hansa_site.settings import Settings
 from hansa_site.vectors import Missing, Vectors
 
 log = logging.getLogger("hansa.site")
+_BUDGETS = "budgets told"  # what is noted of them
 TWICE = "the hub sent two letters under one number: equivocation"
 
 
@@ -91,12 +93,29 @@ class Site:
         one does it."""
         with Session(self._reading) as db:
             unsent, late = deeds.unsent(db), bool(deeds.overdue(db, now)) or witness.alarmed(db)
+        self._publish(now)
         if unsent:
             with Session(self._engine) as db, db.begin():
                 deeds.submit(db, self._desk, now)
         if late:
             with Session(self._engine) as db, db.begin():
                 witness.watch(db, now)
+
+    def _publish(self, now: float) -> None:
+        """Tells the hub how the privacy budgets stand, if that has changed: people see it before they ask."""
+        if not self._settings.policy.budget:
+            return
+        with Session(self._reading) as db:
+            shown = budget.shown(db, self._settings.policy)
+            known = db.get(Noted, _BUDGETS)
+        made = digest("budgets", encode(shown))
+        if known is not None and known.digest == made:
+            return
+        with Session(self._engine) as db, db.begin():
+            row = db.get(Noted, _BUDGETS) or Noted(what=_BUDGETS)
+            row.digest = made
+            db.add(row)
+            self._desk.write(db, HUB, STANDING, "budgets", shown, now)
 
     def decide(self, now: float) -> bool:
         """Works off decisions in the order in which they were handed in; whether any was. One that counts for nothing
@@ -243,13 +262,23 @@ class Site:
             waiting.done_at = now
             if run is not None and run.ended_at is None and self._has_ended(db, run.run):
                 return True  # while we were at it
-            self._store(db, waiting.run, outcome, now)
+            outcome = self._stored(db, waiting.run, outcome, now)
             if outcome.aside:
                 boxes.set_aside(db, HUB, outcome.aside, row.data, now)
             if waiting.kind == "end":  # what else the hub has asked in this run is moot
                 boxes.done_with(db, waiting.run, now)
                 deciding.close(db, waiting.run, now)
             return outcome.erase
+
+    def _stored(self, db: Session, run: str, outcome: Outcome, now: float) -> Outcome:
+        """Stores an outcome, or the refusal that it turns into where another job was quicker to reserve."""
+        try:
+            with db.begin_nested():
+                self._store(db, run, outcome, now)
+        except Refused as refusal:
+            outcome = refused(str(refusal))
+            self._store(db, run, outcome, now)
+        return outcome
 
     def _has_ended(self, db: Session, run: str) -> bool:
         row = db.get(Run, run)
@@ -262,7 +291,17 @@ class Site:
         db.add(row)
         boxes.hurry(db, HUB, now)
 
+    def _costs(self, db: Session, name: str, outcome: Outcome, now: float) -> tuple[Deed, ...]:
+        """What the outcome does to the privacy budget; refuses a consent that it does not bear."""
+        costs: tuple[Deed, ...] = ()
+        if outcome.plan is not None:
+            costs = budget.reserve(db, self._settings.policy, self._desk.plan(outcome.plan), now)
+        if outcome.contributed:
+            costs += budget.spend(db, name)
+        return costs + (budget.close(db, name, now) if outcome.erase else ())
+
     def _store(self, db: Session, name: str, outcome: Outcome, now: float) -> None:
+        costs = self._costs(db, name, outcome, now)
         if outcome.plan is not None:
             db.add(Run(run=name, plan=outcome.plan, status="", attempt=0, steps=0, started_at=now, bytes_sent=0))
             db.flush()
@@ -274,23 +313,13 @@ class Site:
             sent = self._desk.write(db, HUB, name, kind, payload, now)
             if run is not None:
                 run.bytes_sent += sent
-        if (asked := outcome.asked) is not None:
-            db.add(
-                Waiting(
-                    run=name,
-                    what=asked.what,
-                    digest=asked.digest,
-                    content=asked.content,
-                    asked_at=now,
-                    until=asked.until,
-                    closed_at=None,
-                )
-            )
+        if outcome.asked is not None:
+            db.add(_waiting(name, outcome.asked, now))
         if outcome.welcome is not None:
             self._welcomed(db, outcome.welcome, now)
         if outcome.act:
             db.add(Act(at=now, run=name, text=outcome.act))
-        for deed in outcome.deeds:
+        for deed in (*outcome.deeds, *costs):
             deeds.write(db, self._desk, deed, name, now, self._draw)
         if run is None:
             return
@@ -301,3 +330,15 @@ class Site:
             run.state = encode(outcome.state)
         if outcome.erase:
             run.state, run.ended_at = None, now
+
+
+def _waiting(run: str, asked: Asked, now: float) -> Waiting:
+    return Waiting(
+        run=run,
+        what=asked.what,
+        digest=asked.digest,
+        content=asked.content,
+        asked_at=now,
+        until=asked.until,
+        closed_at=None,
+    )

@@ -1,4 +1,4 @@
-"""Roles of people, and how long a person at a site has to decide"""
+"""Roles of people, how long a person at a site has to decide, and what sites say of their privacy budgets"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,6 +12,7 @@ def upgrade() -> None:
     op.add_column("person", sa.Column("roles", sa.String(200), nullable=False, server_default="analyst, auditor"))
     with op.batch_alter_table("person") as table:
         table.alter_column("roles", server_default=None)
+    op.add_column("member", sa.Column("budgets", sa.LargeBinary, nullable=True))
     op.add_column("participant", sa.Column("waits_until", sa.Double, nullable=True))
     op.add_column("job", sa.Column("waits_until", sa.Double, nullable=True))
 
@@ -19,4 +20,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_column("job", "waits_until")
     op.drop_column("participant", "waits_until")
+    op.drop_column("member", "budgets")
     op.drop_column("person", "roles")

@@ -1,4 +1,4 @@
-"""The institution's people, what waits for them, what they decided, and tables that were taken back"""
+"""The institution's people, what waits for them, what they decided; tables taken back; privacy budgets"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -41,6 +41,19 @@ def upgrade() -> None:
     )
     op.create_index("ix_decision_run", "decision", ["run"])
     op.create_table(
+        "budget_line",
+        sa.Column("run", sa.String(32), primary_key=True),
+        sa.Column("table_name", sa.String(64), nullable=False),
+        sa.Column("question", sa.LargeBinary(32), nullable=False),
+        sa.Column("totals", sa.Integer, nullable=False),
+        sa.Column("reserved", sa.BigInteger, nullable=False),
+        sa.Column("spent", sa.BigInteger, nullable=False),
+        sa.Column("at", sa.Double, nullable=False),
+        sa.Column("closed_at", sa.Double, nullable=True),
+    )
+    op.create_index("ix_budget_line_table_name", "budget_line", ["table_name"])
+    op.create_index("ix_budget_line_question", "budget_line", ["question"])
+    op.create_table(
         "withdrawn",
         sa.Column("table_name", sa.String(64), primary_key=True),
         sa.Column("at", sa.Double, nullable=False),
@@ -48,5 +61,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("withdrawn", "decision", "waiting", "person"):
+    for table in ("withdrawn", "budget_line", "decision", "waiting", "person"):
         op.drop_table(table)

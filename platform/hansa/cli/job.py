@@ -69,6 +69,26 @@ def show(run_id: Annotated[str, typer.Argument(metavar="RUN")], home: Home = Non
 
 
 @app.command()
+def cost(plan: Annotated[Path, typer.Argument(help="PLAN.toml")], home: Home = None) -> None:
+    """Show what a plan under noise would take of each site's privacy budget, and what is left there."""
+    from hansa.cli.answers import table
+    from hansa.hub import queries
+
+    question = read_plan(plan)
+    if question.noise is None:
+        raise Refused("the plan has no [noise], so it costs no privacy budget; its answer is exact")
+    found = queries.costs(open_hub(home), question)
+    rows = [
+        [one.site, f"{one.cost:.1f} %", f"{one.left:.1f} %", f"ε {one.epsilon}, δ {one.delta}, by {one.unit}"]
+        for one in found
+    ]
+    table("privacy budgets", ["site", "this costs", "left", "of"], rows)
+    short = [one.site for one in found if not one.fits]
+    if short or not found:
+        raise Refused(f"the budget does not bear it at {', '.join(short)}" if short else "no site has told of a budget")
+
+
+@app.command()
 def cancel(
     run_id: Annotated[str, typer.Argument(metavar="RUN")], home: Home = None, person: As = DEFAULT_PERSON
 ) -> None:

@@ -22,15 +22,19 @@ def simulate_question(consortium: Consortium, question: Question, rules: Rules) 
     schemas = {site: schema(source, Path()) for site, source in sources.items()}
     asked = resolve(question, [entry.name for entry in consortium.site], schemas, rules.minimum_sites)
     job, minimum = asked.job, asked.minimum
-    tables = {site: load(sources[site], Path(), job.columns()) for site in asked.sites}
+    columns = (job if question.noise is None else job.under_noise(question.noise)).columns()
+    tables = {site: load(sources[site], Path(), columns) for site in asked.sites}
     outcome: dict[str, Any] = {"kind": question.kind, "answer": {}, "participants": [], "remarks": [], "reason": ""}
     try:
-        found = simulator.simulate(job, tables, secrets.token_bytes, corrupt=rules.corrupt, minimum=minimum)
+        found = simulator.simulate(
+            job, tables, secrets.token_bytes, corrupt=rules.corrupt, minimum=minimum, noise=question.noise
+        )
+        released = found.answer if question.noise is not None else found.answer.disclosed(question.disclosure)
     except Refused as refusal:
         return outcome | {"status": "refused", "reason": str(refusal), "bytes_per_site": {}, "run": ""}
     except NotEnoughSites as few:
         return outcome | {"status": "not enough sites", "reason": str(few), "bytes_per_site": {}, "run": ""}
-    answer = msgspec.to_builtins(found.answer)
+    answer = msgspec.to_builtins(released)
     return outcome | {
         "status": "done",
         "answer": {name: value for name, value in answer.items() if name != "kind"},

@@ -24,6 +24,7 @@ from hansa.mail.database import open_engine
 from hansa.mail.letters import SignPlan, apart, speaks
 from hansa.messages import decode
 from hansa.plan import Plan, Question, make
+from hansa.plan import read as read_plan
 
 MOST_OPEN = 1_000  # of one member: its people must not fill the line for all
 
@@ -40,8 +41,9 @@ class Hub:
 
 
 def propose(hub: Hub, person: str, question: Question) -> str:
-    """Puts a question as a person of a member; gives the run. The member's own site must sign it before anybody is
-    asked. Refuses, in one sentence, what the participants' tables can't answer."""
+    """Puts a question as a person of a member; gives the run, or that of the job which has answered it under noise
+    before. The member's own site must sign it before anybody is asked. Refuses, in one sentence, what the participants'
+    tables can't answer."""
     now, run = time.time(), secrets.token_hex(16)
     with Session(hub.engine) as db, db.begin():
         row = db.get(Person, person)
@@ -54,8 +56,20 @@ def propose(hub: Hub, person: str, question: Question) -> str:
             raise Refused(f"{MOST_OPEN} jobs of '{row.member}' are open: ask again when some have ended")
         authorise(people.access_of(row), "propose", Thing(member=question.proposer or row.member))
         plan = _plan(db, hub.desk.charter, question, run, row.member, now)
+        if plan.noise is not None and (before := _answered(db, plan)) is not None:
+            authorise(people.access_of(row), "see answer", thing_of(hub.desk, before))
+            return before.run
         store_proposal(db, hub.desk, plan, person, now)
     return run
+
+
+def _answered(db: Session, plan: Plan) -> Job | None:
+    """The job that answered this very question under noise: its answer is given again, without new noise."""
+    done = select(Job).where(Job.status == models.DONE, Job.table_name == plan.table, Job.answer.is_not(None))
+    for job in db.scalars(done.order_by(Job.place.desc())):
+        if read_plan(job.plan).question == plan.question:
+            return job
+    return None
 
 
 def _plan(db: Session, charter: Charter, question: Question, run: str, proposer: str, now: float) -> Plan:

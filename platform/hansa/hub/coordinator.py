@@ -32,6 +32,7 @@ from hansa.mail.letters import (
     SINCE,
     STANDING,
     AskConsent,
+    Budgets,
     Entries,
     Hello,
     Payload,
@@ -248,6 +249,11 @@ class Coordinator:
         payload = self._desk.open(header, envelope)
         if isinstance(payload, Hello):
             self._hello(db, row.sender, payload, now)
+            return
+        if isinstance(payload, Budgets):
+            member = db.get(Member, row.sender)
+            if member is not None:
+                member.budgets = encode(payload)
             return
         if isinstance(payload, Entries):
             take_entries(db, self._desk, row.sender, payload.entries, now)

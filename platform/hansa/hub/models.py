@@ -28,6 +28,7 @@ class Member(Base):
     site: Mapped[str] = mapped_column(String(32), primary_key=True)
     version: Mapped[str] = mapped_column(String(40))
     tables: Mapped[bytes] = mapped_column(LargeBinary)  # tuple of Schema, encoded
+    budgets: Mapped[bytes | None] = mapped_column(LargeBinary)  # `letters.Budgets`, encoded, as it last said
     seen_at: Mapped[float] = mapped_column(Float)
 
 

@@ -24,8 +24,9 @@ from hansa.hub.actions import Hub, thing_of
 from hansa.hub.models import EntryRow, Event, Job, Member, Participant, Person, WitnessRow
 from hansa.jobs.base import Schema
 from hansa.mail import charter_files
+from hansa.mail.letters import Budgets
 from hansa.messages import decode, encode
-from hansa.plan import Disclosure, Plan
+from hansa.plan import Disclosure, Plan, Question
 from hansa.plan import read as read_plan
 from hansa.protocols.thresholds import Floors
 
@@ -259,6 +260,37 @@ def log(hub: Hub, limit: int = 200, run: str = "", wanted: Wanted = EVERYTHING) 
     for row in rows:
         entry, digest = read_entry(row.data), leaf(row.data).hex()
         found.append(LogEntry(row.number, row.at, row.act, row.by, row.run, entry.details, digest, row.number < final))
+    return found
+
+
+class Cost(Struct, frozen=True):
+    """What a question under noise would take of a site's privacy budget, in percent of the whole; `fits`: it is
+    there."""
+
+    site: str
+    cost: float
+    left: float
+    epsilon: str
+    delta: str
+    unit: str
+    fits: bool
+
+
+def costs(hub: Hub, question: Question) -> list[Cost]:
+    """By the budgets as the sites last told them; a site that told of none for the table is not there. Empty without
+    noise."""
+    if question.noise is None:
+        return []
+    found, price = [], question.noise.nano_rho
+    with Session(hub.reading) as db:
+        rows = list(db.scalars(select(Member).order_by(Member.site)))
+    for row in rows:
+        told = decode(row.budgets, Budgets).tables if row.budgets else ()
+        for one in told:
+            if one.table == question.table and (not question.sites or row.site in question.sites):
+                cost, left = (100 * part / max(one.total, 1) for part in (price, one.left))
+                names = one.epsilon, one.delta, one.unit
+                found.append(Cost(row.site, cost, left, *names, price <= one.left))
     return found
 
 

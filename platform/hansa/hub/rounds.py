@@ -24,7 +24,8 @@ from hansa.hub import evidence, models
 from hansa.hub.log import record
 from hansa.hub.models import Job, Member, Participant, TotalChunk
 from hansa.hub.records import tell
-from hansa.jobs.base import Answer, Schema, Step, check_step, from_ring, size
+from hansa.jobs.base import Answer, Schema, Step, check_step, size
+from hansa.jobs.under_noise.noisy import read_total
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk
 from hansa.mail.letters import BESIDE_BYTES, End, Open, Payload, Released, Reply, Round, Waits, sentence
@@ -339,7 +340,9 @@ def _total(db: Db, desk: Desk, job: Job, summed: Summed, now: float) -> None:
     }
     record(db, desk, now, "total opened", job.run, details)
     _mark_leavers(db, job, summed, now)
-    outcome = plan.job().advance(step, from_ring(step, summed.vector(), len(summed.survivors)))
+    asked, honest = plan.job(), decode(job.session or b"", Session).floors.honest
+    total = read_total(asked, job.step, step, summed.vector(), len(summed.survivors), honest)
+    outcome = asked.advance(step, total)
     job.receipt = encode(receipt)
     job.total = summed.content if len(summed.content) <= BESIDE_BYTES else None
     if isinstance(outcome, Step):

@@ -19,6 +19,7 @@
 | acks        | both        | Acks        | these letters are in my inbox                            |
 | welcome     | hub → site  | Welcome     | I am up, and of this version                             |
 | entries     | site → hub  | Entries     | what I did, for the log                                  |
+| budgets     | site → hub  | Budgets     | so much of my tables' privacy budgets is left            |
 | released    | hub → site  | Released    | the job that you were in has this answer                 |
 | checkpoint  | hub → site  | Shown       | so large is the log now: cosign it, and have receipts    |
 | cosigned    | site → hub  | Cosigned    | I do, or why I don't                                     |
@@ -29,7 +30,7 @@ acked: the hub asks again.
 """
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -148,6 +149,28 @@ class Entries(Payload, frozen=True):
     entries: Annotated[tuple[Submitted, ...], Meta(min_length=1, max_length=MOST_ENTRIES)]
 
 
+class Standing(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Of a table's privacy budget, in nano-ρ. `epsilon` and `delta` as its policy writes them, `unit` whose rows are
+    counted."""
+
+    table: Annotated[str, Meta(min_length=1, max_length=64)]
+    total: Annotated[int, Meta(ge=0, le=2**53)]
+    spent: Annotated[int, Meta(ge=0, le=2**53)]
+    reserved: Annotated[int, Meta(ge=0, le=2**53)]
+    epsilon: Annotated[str, Meta(max_length=40)]
+    delta: Annotated[str, Meta(max_length=40)]
+    unit: Literal["row", "person"]
+    id_column: Annotated[str, Meta(max_length=200)]
+
+    @property
+    def left(self) -> int:
+        return max(self.total - self.spent - self.reserved, 0)
+
+
+class Budgets(Payload, frozen=True):
+    tables: Annotated[tuple[Standing, ...], Meta(max_length=1000)]
+
+
 class Released(Payload, frozen=True):
     answer: Digest  # SHA-256 of its JSON
 
@@ -198,15 +221,18 @@ PAYLOADS: dict[str, type[Payload]] = {
     "welcome": Welcome,
     "entries": Entries,
     "released": Released,
+    "budgets": Budgets,
     "checkpoint": Shown,
     "cosigned": Cosigned,
 }
 # The version of the letters that a kind came with, or in which it was last changed.
-_SECOND = ("waits", "acks", "welcome", "wanted", "here", "entries", "released", "checkpoint", "cosigned")
+_SECOND = ("waits", "budgets", "acks", "welcome", "wanted", "here", "entries", "released", "checkpoint", "cosigned")
 SINCE = dict.fromkeys(PAYLOADS, 1) | dict.fromkeys(_SECOND, 2)
 _BOTH = {"wanted", "here", "ack", "acks"}
 TO_SITE = frozenset(_BOTH | {"sign-plan", "ask-consent", "open", "round", "end", "welcome", "released", "checkpoint"})
-TO_HUB = frozenset(_BOTH | {"hello", "plan-signed", "consent", "refusal", "waits", "reply", "entries", "cosigned"})
+TO_HUB = frozenset(
+    _BOTH | {"hello", "plan-signed", "consent", "refusal", "waits", "budgets", "reply", "entries", "cosigned"}
+)
 BESIDE_BYTES = 2**18  # a vector up to this size travels in the letter
 
 

@@ -48,6 +48,14 @@ class Disclosure(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tru
     minimum_rows: Annotated[int, Meta(ge=1)]
 
 
+class Noise(Struct, frozen=True, forbid_unknown_fields=True):
+    micro_epsilon: Annotated[int, Meta(ge=1)]
+    pico_delta: Annotated[int, Meta(ge=1)]
+    unit: Literal["row", "person"]
+    id_column: str
+    rows_per_person: Annotated[int, Meta(ge=1)]
+
+
 class SecondPlan(Plan, frozen=True):
     """Since Hansa 0.2. `expires` in seconds since 1970."""
 
@@ -55,6 +63,7 @@ class SecondPlan(Plan, frozen=True):
     purpose: str
     expires: Annotated[int, Meta(ge=0, le=2**40)]
     disclosure: Disclosure
+    noise: Noise | None
 
 
 def read_plan(content: bytes) -> Plan:

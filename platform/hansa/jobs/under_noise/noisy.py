@@ -167,6 +167,13 @@ def from_noisy_ring(job: Noisy, number: int, step: Step, vector: Ring, sites: in
     return msgspec.structs.replace(total, noise=noise)
 
 
+def read_total(job: Job, number: int, step: Step, vector: Ring, sites: int, honest: int) -> Total:
+    """The total of a step, whether or not its job is under noise."""
+    if isinstance(job, Noisy):
+        return from_noisy_ring(job, number, step, vector, sites, honest)
+    return from_ring(step, vector, sites)
+
+
 def check_room(step: Step, found: Mapping[str, Share], sites: int) -> None:
     for block in _reals(step):
         share = found[block.name]
