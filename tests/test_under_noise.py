@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from hansa import jobs
 from hansa.errors import ProtocolViolation, Refused
-from hansa.jobs.base import Answer, Column, Flags, Job, Reals, Schema, Step, Table, Total, encode_state, from_ring, size
+from hansa.jobs import verification
+from hansa.jobs.base import Answer, Column, Flags, Job, Reals, Schema, Step, Table, Total, from_ring, size
 from hansa.jobs.example import mixed_table, numbers_table
 from hansa.jobs.glm import Glm
 from hansa.jobs.histogram import Histogram, HistogramAnswer
@@ -92,7 +93,8 @@ def asked(job: Noisy, slopes: list[float]) -> Step:
         return step
     state = msgspec.msgpack.decode(step.state, type=regression.State)
     trial = tuple(slopes[place % len(slopes)] for place in range(len(state.trial)))
-    return msgspec.structs.replace(step, state=encode_state(msgspec.structs.replace(state, trial=trial)))
+    turn = regression.STEPS - 1 if len(slopes) == 2 else 0
+    return job._ask(msgspec.structs.replace(state, trial=trial, turn=turn), 3)
 
 
 def check_change(job: Noisy, step: Step, one: Table, other: Table, times: int) -> None:
@@ -136,8 +138,9 @@ def test_one_person_changes_no_block_by_more_than_their_rows_may(
 def test_the_bound_is_nearly_reached_so_no_more_noise_is_made_than_needed(job: Job) -> None:
     under = job.under_noise(ROW)
     extreme: dict[str, Any] = {"x": 1e9, "y": 1e9, "z": 1e9, "b": 1.0, "k": 2.0, "c": "w", "who": None}
-    step, reached = asked(under, [0.0]), 0.0
+    reached = 0.0
     for row in (extreme, {**extreme, "c": "u", "x": -1e9}):
+        step = asked(under, [0.0])
         share, nothing = under.encode(table_of([row]), step), under.encode(table_of([]), step)
         for name, bound in under.sensitivity(step).items():
             change = np.asarray(share[name]).reshape(-1) - np.asarray(nothing[name]).reshape(-1)
@@ -177,6 +180,18 @@ def noisy_total(job: Noisy, number: int, step: Step, tables: Mapping[str, Table]
 
     vectors = [vector(site) for site in tables]
     return from_noisy_ring(job, number, step, np.sum(vectors, axis=0, dtype=np.uint64), len(vectors), honest)
+
+
+def test_a_site_can_check_that_a_noisy_step_follows_from_the_total_before() -> None:
+    tables = dealt(some_rows(), 3)
+    job = Glm(formula="k ~ x", family="binomial", ranges={"x": (20, 80)}).under_noise(QUIET)
+    before = job.begin([table.schema for table in tables.values()], 3)
+    total = noisy_total(job, 0, before, tables, "follows", 2)
+    after = job.advance(before, total)
+    assert isinstance(after, Step)
+    verification.check_follows(job, before, total, after)
+    with pytest.raises(ProtocolViolation):
+        verification.check_follows(job, before, total, before)
 
 
 RUNS = 200

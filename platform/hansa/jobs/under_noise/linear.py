@@ -60,11 +60,11 @@ class NoisyLinear(NoisyGlm, frozen=True, tag="linear regression under noise", kw
         start = 0 if self.glm.model().intercept else 1
         matrix, right, own = every[start:-1, start:-1], every[start:-1, -1], float(every[-1, -1])
         count, width = round(float(every[0, 0])), matrix.shape[0]
-        refuse_loud(matrix, noise, count - width)
+        refuse_loud(matrix, noise)
         inverse = np.linalg.inv(matrix)
         beta = inverse @ right
         rest = own - float(right @ beta)
-        if rest <= 2 * _of_rest(noise, beta):
+        if rest <= 2 * _of_rest(noise, beta) or count <= width:
             raise Refused(
                 "the noise is louder than what the columns leave unexplained: ask for more rows or a larger ε"
             )

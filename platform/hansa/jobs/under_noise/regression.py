@@ -33,11 +33,14 @@ NOTES = (
 
 
 class State(Struct, frozen=True):
-    """The categories, and at which coefficients of z a logistic step is taken."""
+    """The categories; of a logistic step also at which coefficients of z it is taken, and what the step before found:
+    the information, upper triangle, and the standard deviation of the noise in each number of it."""
 
     categories: dict[str, Known]
     trial: tuple[float, ...] = ()
     turn: Annotated[int, Meta(ge=0, lt=STEPS)] = 0
+    information: tuple[float, ...] = ()
+    noise: float = 0.0
 
 
 class NoisyGlm(Noisy, frozen=True, kw_only=True):
@@ -111,10 +114,10 @@ def noise_of_products(noise: float, beta: Array, own: float) -> Array:
     return noise * noise * (length * np.eye(beta.size) + np.outer(beta, beta) - np.diag(beta * beta))
 
 
-def refuse_loud(information: Array, noise: float, df: int) -> None:
+def refuse_loud(information: Array, noise: float) -> None:
     """A symmetric matrix of noise has its eigenvalues within ± 2 τ √width."""
     least = float(np.linalg.eigvalsh(information)[0])
-    if df < 1 or least <= 2 * noise * math.sqrt(information.shape[0]):
+    if least <= 2 * noise * math.sqrt(information.shape[0]):
         raise Refused(
             "the noise is louder than what the rows say of some column: ask for more rows, narrower ranges, fewer "
             "columns or a larger ε"
