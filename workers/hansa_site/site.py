@@ -22,7 +22,7 @@ from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Inbox
 from hansa.mail.carriage import Carriage
 from hansa.mail.database import Engines
-from hansa.mail.letters import STANDING, TO_SITE, Hello, Payload, Refusal, Shown, Welcome, speaks
+from hansa.mail.letters import TO_SITE, Hello, Payload, Refusal, Shown, Welcome, speaks
 from hansa.messages import HUB, encode
 from hansa.protocols.base import Spread
 from hansa_site import deeds, tables, witness
@@ -71,7 +71,8 @@ class Site:
         """Says that this site is up, and enters what changed in its settings since it last was."""
         payload = Hello(hansa.__version__, self.schemas())
         with Session(self._engine) as db, db.begin():
-            self._desk.write(db, HUB, STANDING, "hello", payload, now)
+            self._desk.write(db, HUB, self._desk.standing, "hello", payload, now)
+            deeds.begin(db, self._desk, now, self._draw)
             for deed in deeds.of_settings(db, self._desk.charter, self._settings.policy, payload.tables):
                 deeds.write(db, self._desk, deed, "", now, self._draw)
 

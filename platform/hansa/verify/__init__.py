@@ -11,4 +11,5 @@ the bytes, it ends with a `Verdict`, or with one of our errors where there is no
     entries.py      what an entry is                           authors.py      who may sign it, and in what order
     jobs.py         a job, from its proposal to its end        payloads.py     what commitments open to
     compare.py      two copies of one log                      forks.py        evidence that a hub told two stories
+    former.py       a log that went before, and was lost       lost.py         what a member's copy still shows of it
 """
