@@ -70,7 +70,7 @@ def settled(world: World) -> bool:
             return False
     for name in world.names:
         with Session(world.engines[name]) as db:
-            if deeds.unsent(db) or not deeds.count(db, first) == deeds.receipted(db, first) > 0:
+            if deeds.unsent(db, first) or not deeds.count(db, first) == deeds.receipted(db, first) > 0:
                 return False
     return True
 

@@ -1,5 +1,5 @@
-"""A new log and the one before it, as the verifiers hold them to each other: whatever the hub hides of the old one there
-is named."""
+"""A new log and the one before it, as the verifiers hold them to each other: what the hub hides of the old one is
+named."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -216,7 +216,7 @@ def test_a_lie_about_the_log_before_is_named(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in LIES if name not in ONLY_THE_FIRST])
 def test_the_second_verifier_finds_it_too(name: str, tmp_path: Path) -> None:
-    sentence, played = LIES[name]
+    _sentence, played = LIES[name]
     code, told = run_script(written(tmp_path / "export", whole(*played())))
     assert code == 2, told
 

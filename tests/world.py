@@ -18,6 +18,7 @@ from sqlalchemy import Engine, event, select
 from sqlalchemy.orm import Session
 
 from hansa import charter as charters
+from hansa.audit.log import first_row
 from hansa.charter import Charter, Rules
 from hansa.crypto.bundles import HUB_BYTES, MEMBER_BYTES, HubKeys, MemberKeys
 from hansa.hub import models, people
@@ -316,7 +317,7 @@ class World:
         """Whether a site has entries to send, or the hub letters to work off."""
         with Session(self.engines[name]) as db:
             if name != HUB:
-                return deeds.unsent(db)
+                return deeds.unsent(db, first_row(self.charter))
             return db.scalar(select(boxes.Inbox.id).where(boxes.Inbox.done_at.is_(None)).limit(1)) is not None
 
     def _unacked(self, name: str) -> int:

@@ -355,8 +355,8 @@ def check_follows(charter: Charter, previous: Charter) -> None:
         return
     if charter.origin != next_origin(previous):
         raise ProtocolViolation(
-            f"version {charter.version} of the charter names the log '{charter.origin}': '{previous.origin}' goes on, or "
-            f"'{next_origin(previous)}' begins, and no other"
+            f"version {charter.version} of the charter names the log '{charter.origin}': '{previous.origin}' goes on, "
+            f"or '{next_origin(previous)}' begins, and no other"
         )
     if replace(charter, version=previous.version, previous=previous.previous, origin=previous.origin) != previous:
         raise ProtocolViolation("a version of the charter that begins a new log changes nothing else")

@@ -155,8 +155,9 @@ def submit(db: Session, desk: Desk, now: float) -> int:
     return len(rows)
 
 
-def unsent(db: Session) -> bool:
-    return db.scalar(of_log(select(OwnEntry.sequence).where(~OwnEntry.sent), newest(db)).limit(1)) is not None
+def unsent(db: Session, first: int = 0) -> bool:
+    """Whether entries wait for the log whose rows begin at `first`."""
+    return db.scalar(of_log(select(OwnEntry.sequence).where(~OwnEntry.sent), first).limit(1)) is not None
 
 
 def receipted(db: Session, first: int = 0) -> int:
@@ -166,10 +167,10 @@ def receipted(db: Session, first: int = 0) -> int:
     return count(db, first) if without is None else without - first
 
 
-def overdue(db: Session, now: float) -> Sequence[OwnEntry]:
-    """The oldest entries without a receipt after the merge delay. In a log that is over none will come."""
+def overdue(db: Session, now: float, first: int = 0) -> Sequence[OwnEntry]:
+    """The oldest entries of a log without a receipt after the merge delay. In one that is over none will come."""
     late = OwnEntry.number.is_(None), OwnEntry.at < now - MERGE_DELAY
-    query = of_log(select(OwnEntry).where(*late), newest(db))
+    query = of_log(select(OwnEntry).where(*late), first)
     return db.scalars(query.order_by(OwnEntry.sequence).limit(100)).all()
 
 

@@ -81,7 +81,7 @@ def own(db: Session) -> list[Own]:
 
 
 def copy(db: Session, origin: str) -> bytes:
-    """All that this site wrote in a log, with the checkpoint that it cosigned there last: `hansa audit lost` holds it to
+    """All that this site wrote in a log, and the checkpoint that it cosigned there last: `hansa audit lost` holds it to
     what the site says of it in the log that followed."""
     seen, data = db.get(Witnessed, origin), own_data(db, origin)
     if seen is None and not data:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 import hansa
+from hansa.audit.log import first_row
 from hansa.errors import ProtocolViolation, Refused
 from hansa.jobs.base import Schema
 from hansa.mail import boxes
@@ -79,14 +80,15 @@ class Site:
     def report(self, now: float) -> None:
         """Sends what this site did to the log, and raises an alarm where a receipt is overdue. Of several processes
         one does it."""
+        first = first_row(self._desk.charter)
         with Session(self._reading) as db:
-            unsent, late = deeds.unsent(db), bool(deeds.overdue(db, now)) or witness.alarmed(db)
+            unsent, late = deeds.unsent(db, first), bool(deeds.overdue(db, now, first)) or witness.alarmed(db)
         if unsent:
             with Session(self._engine) as db, db.begin():
                 deeds.submit(db, self._desk, now)
         if late:
             with Session(self._engine) as db, db.begin():
-                witness.watch(db, now)
+                witness.watch(db, now, first)
 
     def receive(self, data: bytes, now: float) -> None:
         """Keeps a letter; its ack is owed once that is committed."""

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from hansa.audit import roster, witnessing
 from hansa.audit.checkpoint import Checkpoint, parse_text
-from hansa.audit.log import ROWS, first_row
+from hansa.audit.log import first_row
 from hansa.audit.note import Note
 from hansa.audit.note import parse as parse_note
 from hansa.audit.policy import accepted
@@ -124,15 +124,16 @@ def alarmed(db: Session) -> bool:
     return db.scalar(select(Alarm.id).where(Alarm.sort == "omission", Alarm.closed_at.is_(None)).limit(1)) is not None
 
 
-def watch(db: Session, now: float) -> None:
-    """Raises or closes the alarm about entries that the hub has given no receipt for."""
-    late: Sequence[OwnEntry] = deeds.overdue(db, now)
+def watch(db: Session, now: float, first: int = 0) -> None:
+    """Raises or closes the alarm about entries that the hub has given no receipt for, of the log whose rows begin at
+    `first`."""
+    late: Sequence[OwnEntry] = deeds.overdue(db, now, first)
     if not late:
         close_alarms(db, "omission", now)
         return
     oldest = late[0]
     text = (
-        f"the hub has given no receipt for our entry {oldest.sequence % ROWS} within {deeds.MERGE_DELAY:.0f} seconds: it is "
-        "away, or leaves entries out of the log"
+        f"the hub has given no receipt for our entry {oldest.sequence - first} within {deeds.MERGE_DELAY:.0f} seconds: "
+        "it is away, or leaves entries out of the log"
     )
     raise_alarm(db, "omission", text, now, oldest.data)

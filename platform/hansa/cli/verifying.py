@@ -190,7 +190,7 @@ def lost(
     copy: Annotated[Path, typer.Argument(metavar="FILE", help="A member's, as `hansa site kept` wrote it.")],
     charter: Own = None,
 ) -> None:
-    """List what the hub has lost of a member's entries, where members began a new log. Exit code 0: nothing; 1: some."""
+    """List what the hub has lost of a member's entries, where a new log was begun. Exit code 0: nothing; 1: some."""
     from hansa.verify.lost import find
 
     found = find(source_of(export), needed(copy) or b"", needed(charter))

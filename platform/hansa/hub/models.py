@@ -141,8 +141,8 @@ class FormerLog(Base):
 
 
 class EntryRow(Base):
-    """An entry of the log (`audit/log.py`). Triggers deny UPDATE and DELETE here, and in nodes and checkpoints. Numbers,
-    sequences, places and sizes in these tables count from the first row of their log (`audit.log.first_row`)."""
+    """An entry of the log (`audit/log.py`). Triggers deny UPDATE and DELETE here, and in nodes and checkpoints.
+    Numbers, sequences, places and sizes in these tables count from their log's first row (`audit.log.first_row`)."""
 
     __tablename__ = "log_entry"
     __table_args__ = (UniqueConstraint("by", "sequence"), Index("log_entry_run", "run", "number"))

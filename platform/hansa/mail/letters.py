@@ -166,7 +166,7 @@ class Shown(Payload, frozen=True):
 
 class Cosigned(Payload, frozen=True):
     """The answer of a witness about the checkpoint of this `size`; `receipted`: of how many of its own entries, counted
-    from the first, it has a receipt. `seen`: the checkpoint that it cosigned last, where it does not cosign this one."""
+    from the first, it has a receipt. `seen`: the checkpoint that it cosigned last, if it does not cosign this one."""
 
     size: Annotated[int, Meta(ge=0, le=2**53)]
     status: Annotated[int, Meta(ge=200, le=599)]
