@@ -5,12 +5,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from hansa.audit import log
 from hansa.audit.log import first_row
+from hansa.charter import Charter
 from hansa.hub import checkpoints, new_log
 from hansa.hub import log as the_log
-from hansa.hub.models import EntryRow
+from hansa.hub.models import CheckpointRow, EntryRow
+from hansa.mail.boxes import Desk
 from hansa.messages import HUB
 from tests import anew
 from tests.operator.hand import Operator
@@ -20,7 +23,7 @@ COMMITS = "entries of the log before, and this log's first entry commits to"
 Details = dict[str, str]
 
 
-def begin(op: Operator, change: Callable[[Details], Details] = lambda said: said) -> Details:
+def begin(op: Operator, change: Callable[[Session, Details], Details] = lambda _, said: said) -> Details:
     """The database of the middle of the job is put back; members begin a new log, of which the first entry says
     something else; gives what an honest one would have said."""
     world, honest = op.world, Details()
@@ -29,9 +32,9 @@ def begin(op: Operator, change: Callable[[Details], Details] = lambda said: said
     world.run_until(lambda: anew.all_heard(world))
     known_of = new_log._known_of
 
-    def known(*given: object) -> Details:
-        honest.update(known_of(*given))  # type: ignore[arg-type]  # as the program gives them
-        return change(dict(honest))
+    def known(db: Session, desk: Desk, before: Charter) -> Details:
+        honest.update(known_of(db, desk, before))
+        return change(db, dict(honest))
 
     op.replace(new_log, "_known_of", known)
     anew.accept_all(world, anew.draft(world))
@@ -39,17 +42,15 @@ def begin(op: Operator, change: Callable[[Details], Details] = lambda said: said
     return honest
 
 
-def own_checkpoint(op: Operator, said: Details) -> Details:
+def own_checkpoint(db: Session, said: Details) -> Details:
     """As if nobody had seen more than what is left."""
-    with op.db() as db:
-        newest = checkpoints.newest_row(db, op.charter)
-        assert newest is not None
-        return said | {"witnessed": newest.note.decode()}
+    newest = db.scalars(select(CheckpointRow).order_by(CheckpointRow.size.desc()).limit(1)).one()
+    return said | {"witnessed": newest.note.decode()}
 
 
 @manipulation("cosigned", "verify", "had cosigned 72 " + COMMITS)
 def a_new_log_commits_to_less_than_members_had_cosigned(op: Operator) -> None:
-    begin(op, lambda said: own_checkpoint(op, said))
+    begin(op, own_checkpoint)
 
 
 @manipulation("cosigned", "compare", "is of 72 entries of the log before")
@@ -58,27 +59,29 @@ def a_new_log_commits_to_less_and_members_can_not_say_so(op: Operator) -> None:
     from hansa.hub import coordinator
 
     op.replace(coordinator, "take_entries", lambda *_: None)
-    begin(op, lambda said: own_checkpoint(op, said))
+    begin(op, own_checkpoint)
 
 
 @manipulation("cosigned", "verify", "it was not asked")
 def a_new_log_says_that_the_member_who_saw_more_was_not_asked(op: Operator) -> None:
-    begin(op, lambda said: own_checkpoint(op, said) | {"heard": "s0, s1, s2"})
+    begin(op, lambda db, said: own_checkpoint(db, said) | {"heard": "s0, s1, s2"})
 
 
 @manipulation("cosigned", "verify", "1 members were asked how far they had cosigned the log before; 3 must")
 def a_new_log_asks_one_member_alone(op: Operator) -> None:
-    begin(op, lambda said: own_checkpoint(op, said) | {"heard": "s1"})
+    begin(op, lambda db, said: own_checkpoint(db, said) | {"heard": "s1"})
 
 
 @manipulation("cosigned", "verify", "the log before is not the one of version 1 of the charter")
 def a_new_log_names_another_log_before_it(op: Operator) -> None:
-    begin(op, lambda said: {name: value for name, value in said.items() if name != "witnessed"} | {"former log": "x/0"})
+    begin(
+        op, lambda _, said: {name: value for name, value in said.items() if name != "witnessed"} | {"former log": "x/0"}
+    )
 
 
 @manipulation("cosigned", "verify", "does not say what went before it")
 def a_new_log_says_nothing_of_the_one_before(op: Operator) -> None:
-    begin(op, lambda _: {})
+    begin(op, lambda *_: {})
 
 
 @manipulation("cosigned", "verify", "these are not the entries of the log before that this log's first commits to")
