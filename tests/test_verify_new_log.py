@@ -103,6 +103,16 @@ def test_an_export_without_the_log_before_lacks_it() -> None:
     assert said(verdict, "failed") == []
 
 
+def test_a_log_that_stands_under_a_later_version_than_the_one_that_began_it_is_a_note() -> None:
+    new, former = begin_anew(good(), HELD, SEEN)
+    leaves = [leaf for leaf in new.leaves if exports.read(leaf)[4] not in ("charter adopted", "charter accepted")]
+    new.leaves, new.counts[HUB] = leaves, 1
+    exports.amend(new, NAMES, {"a": cards.member_keys(9)})
+    new.leaves.insert(1, new.leaves.pop(new.where("charter adopted")))
+    notes = said(verify(source(whole(new, former))), "note")
+    assert any("version 2 of the charter begins this log, and 3 is the first that it adopts" in one for one in notes)
+
+
 # ---- what does not ----
 
 
@@ -173,17 +183,6 @@ def a_new_log_begins_without_a_new_charter() -> tuple[Log, Files]:
     said = exports.read(begin_anew(log, HELD, SEEN)[0].leaves[0])[6]
     log.change(0, details=said)
     return log, {}
-
-
-@lie("version 2 of the charter begins this log, and another is adopted")
-def it_stands_under_a_later_version_than_the_one_that_began_it() -> tuple[Log, Files]:
-    new, former = begin_anew(good(), HELD, SEEN)
-    leaves = [leaf for leaf in new.leaves if exports.read(leaf)[4] not in ("charter adopted", "charter accepted")]
-    new.leaves, new.counts[HUB] = leaves, 1
-    exports.amend(new, NAMES, {"a": cards.member_keys(9)})
-    adopted = new.where("charter adopted")
-    new.leaves.insert(1, new.leaves.pop(adopted))
-    return new, former
 
 
 @lie("of the log 'hansa/test/0'|is of another log")

@@ -108,7 +108,12 @@ class Former:
             self._findings.failed("entry 0", sentence)
             return
         if first.version != began:
-            self._findings.failed("entry 1", f"version {began} of the charter begins this log, and another is adopted")
+            sentence = (
+                f"version {began} of the charter begins this log, and {first.version} is the first that it adopts"
+            )
+            self._findings.note(
+                "entry 1", f"{sentence}: a database from before it was put back, or this is another log"
+            )
         with self._findings.at("entry 0"):
             self._check_before(source, chain[: began - 1], chain[began - 1], adopted[-1][1])
 
