@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from hansa import charter as charters
 from hansa import evidence_file
 from hansa.audit import roster
-from hansa.audit.log import first_row
+from hansa.audit.log import first_row, read
 from hansa.audit.proof import Receipt
 from hansa.audit.tiles import export as tiles_of
 from hansa.audit.tree import inclusion
@@ -46,11 +46,12 @@ def export(hub: Hub, out: Path, with_evidence: bool = True) -> tuple[int, bool]:
         if not size:
             raise Refused("the log has no checkpoint yet: a hub that runs makes one within seconds")
         runs = {out: _write_log(hub, db, out, charter, size)}
-        for over in new_log.logs(charter, hub.desk.former):
-            if over.witnessed:
-                folder = out / FORMER / str(over.log_began)
-                runs[folder] = _write_log(hub, db, folder, over, _newest(db, over)[0])
-                _write_tiles(db, folder, over, log.size(db, first_row(over)))
+        over = new_log.logs(charter, hub.desk.former)
+        for before, after in zip(over, [*over, charter][1:], strict=True):
+            if before.witnessed:
+                folder = out / FORMER / str(before.log_began)
+                runs[folder] = _write_log(hub, db, folder, before, _newest(db, before)[0])
+                _write_tiles(db, folder, before, _held(db, before, after))
     for folder, kept in runs.items():
         for run in kept if with_evidence else ():
             _write_evidence(hub, folder, run)
@@ -126,6 +127,14 @@ def _newest(db: Session, charter: Charter) -> tuple[int, bool]:
         return final, True
     last = checkpoints.newest_row(db, charter)
     return (0, False) if last is None else (last.size - first_row(charter), False)
+
+
+def _held(db: Session, before: Charter, after: Charter) -> int:
+    """How much of a log that is over the next one's first entry commits to; a process that was not started anew may
+    have written more."""
+    there, first = log.size(db, first_row(before)), db.get(EntryRow, first_row(after))
+    said = "" if first is None else read(first.data).details.get("former size", "")
+    return min(int(said), there) if said.isdecimal() else there
 
 
 def _entries(db: Session, first: int, start: int, end: int) -> Sequence[bytes]:
