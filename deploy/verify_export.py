@@ -1,16 +1,18 @@
 """A second opinion on an export of the log, for auditors who want none of Hansa's code: one file, Python's standard
 library and `cryptography`, no installation.
 
-    python verify_export.py EXPORT [CHARTER]       exit code 0: holds, 1: not final, 2: something is false
+    python verify_export.py EXPORT [CHARTER]       exit code 0: holds, 1: not final or not whole, 2: something is false
 
 It looks at less than `hansa audit verify`: the chain of charters (and that CHARTER, the reader's own, is in it), the
 head's signature and cosignatures, that the entries give its root and begin with every earlier head, that every entry is
-signed by its author's key, and that no author's numbers have a gap. It does not read jobs, payloads or evidence.
+signed by its author's key, and that no author's numbers have a gap; where members began a new log, that it begins with
+all that they had cosigned of the one before. It does not read jobs, payloads or evidence.
 Charters of format 1 (Hansa 0.1) have no log key, and are not read.
 """
 
 import base64
 import hashlib
+import re
 import sys
 from pathlib import Path
 
@@ -106,7 +108,8 @@ class Charter:
         form, self.consortium, self.version, self.previous, self.origin, hub, members, rules = unpack(raw)
         need(form == 2, "a charter is not of format 2")
         self.digest = hashlib.sha256(b"hansa/v1/charter\0" + len(raw).to_bytes(8, "big") + raw).digest()
-        self.hub, self.log = hub[1], hub[3]
+        self.hub, self.log, self.agreed = hub[1], hub[3], [self.consortium, hub, members, rules]
+        self.base, self.began = log_of(self.origin)
         self.members = {one[0]: {"consent": one[4], "lasting": one[5], "keys": one[6:8]} for one in members}
         corrupt, sites = rules[1], len(members)
         corrupt = (sites - 1) // 3 if corrupt < 0 else min(corrupt, sites - 1)
@@ -116,6 +119,12 @@ class Charter:
 
     def key(self, author):
         return self.hub if author == "hub" else self.members.get(author, {}).get("consent")
+
+
+def log_of(origin):
+    """(the first log's name, the version that began this one)"""
+    later = re.fullmatch("(.+)/v([1-9][0-9]{0,9})", origin)
+    return (later[1], int(later[2])) if later else (origin, 1)
 
 
 def signers(raw, signatories, roster):
@@ -136,13 +145,24 @@ def read_charters(folder):
         charter = Charter(raw)
         due = len(charter.members) if version == 1 else charter.threshold
         need(charter.version == version, f"charters/{version} holds another version")
+        need(charter.began <= version, f"version {version} of the charter names a log that a later one is to begin")
         need(signers(raw, signatories, charter) >= due, f"version {version} of the charter lacks signatures")
         if chain:
             need(charter.previous == chain[-1].digest, f"version {version} does not follow from the one before")
             enough = signers(raw, signatories, chain[-1]) >= chain[-1].threshold
             need(enough, f"version {version} lacks signatures of members of the one before")
+            check_log(charter, chain[-1])
         chain.append(charter)
     return chain
+
+
+def check_log(charter, before):
+    """It goes on, or a new one begins that is named after the version, which changes nothing else."""
+    if charter.origin != before.origin:
+        begins = charter.origin == f"{before.base}/v{charter.version}"
+        need(begins, f"version {charter.version} names another log, and not one that it begins")
+        same = charter.agreed == before.agreed
+        need(same, f"version {charter.version} begins a new log, and changes something else too")
 
 
 # ---- tree and notes ----
@@ -179,17 +199,17 @@ def key_id(name, kind, public):
     return hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + public).digest()[:4]
 
 
-def read_note(path, charters):
+def read_note(path, charters, whole=None):
     """(size, root, who cosigned with both keys) of a checkpoint that a log key of these charters signed."""
-    text, _, rest = path.read_text(encoding="utf-8").rpartition("\n\n")
+    text, _, rest = (path.read_text(encoding="utf-8") if whole is None else whole).rpartition("\n\n")
     text += "\n"
     origin, size, head = text[:-1].split("\n")
     size, head = int(size), base64.b64decode(head, validate=True)
     lines = [line.split(" ") for line in rest[:-1].split("\n")]
     signed = [(one[1], base64.b64decode(one[2], validate=True)) for one in lines]
     by_log, cosigned = False, set()
+    need(charters[0].origin == origin, f"{path} is of another log")
     for charter in charters:
-        need(charter.origin == origin, f"{path} is of another log")
         for name, blob in signed:
             if name == origin and blob[:4] == key_id(name, 1, charter.log):
                 by_log |= holds(ed25519.Ed25519PublicKey, charter.log, text.encode(), blob[4:])
@@ -263,7 +283,54 @@ def check_entries(entries, chain, adopted):
             given_up.setdefault(by, set()).update(key for key in keys[1:] if key != keys[0])
 
 
-def verify(folder, own):
+def opened(entries):
+    """The details of the first entry."""
+    return unpack(unpack(entries[0])[0])[6]
+
+
+def check_before(folder, entries, chain, adopted):
+    """What the first entry says of a log before, and what members say that they had cosigned; False where a part of it
+    is lost. `folder` is that of the newest log."""
+    details, first = opened(entries), adopted[0][1]
+    if first.began == 1:
+        need("former log" not in details, "entry 0 names a log before, and no version of the charter begins a new one")
+        return True
+    before = chain[first.began - 2]
+    need(details.get("former log") == before.origin, "entry 0 does not name the log that went before")
+    held, leaves = int(details["former size"]), []
+    if held:
+        leaves = read_entries(folder / "former" / str(before.began), held)
+    leaves = [hashlib.sha256(b"\0" + entry).digest() for entry in leaves]
+    need(root(leaves).hex() == details["former root"], "entry 0 commits to other entries of the log before")
+    size, head = 0, ""
+    if "witnessed" in details:
+        versions = [one for one in reversed(chain[: first.began - 1]) if one.origin == before.origin]
+        size, head, _ = read_note("the checkpoint in entry 0", versions, details["witnessed"])
+        need(size > held or root(leaves[:size]) == head, "the log before is not the one of its own checkpoint")
+        head = head.hex()
+    heard = set(details["heard"].replace(",", " ").split()) & set(before.members)
+    need(len(heard) >= before.threshold, f"{len(heard)} members were asked how far they had cosigned the log before")
+    for place, data in enumerate(entries):
+        _, by, _, _, act, _, said, _ = unpack(unpack(data)[0])
+        if act == "log continued" and said["log"] == before.origin:
+            check_member(place, by, said, by in heard, (size, head), leaves)
+    if size > held:
+        print(f"LOST: entries {held} to {size - 1} of {before.origin}: members had cosigned {size}")
+    return size <= held
+
+
+def check_member(place, by, said, heard, witnessed, leaves):
+    cosigned = int(said["size"])
+    most = f"'{by}' had cosigned {cosigned} entries of the log before, and entry 0 commits to {witnessed[0]}"
+    need(cosigned <= witnessed[0] or not heard, f"entry {place}: {most}")
+    same = cosigned != witnessed[0] or not cosigned or said["root"] == witnessed[1]
+    need(same, f"entry {place}: '{by}' had cosigned another log before of {cosigned} entries")
+    begins = cosigned > len(leaves) or root(leaves[:cosigned]).hex() == said["root"]
+    need(begins, f"entry {place}: the log before does not begin with what '{by}' had cosigned")
+
+
+def verify(folder, own, whole=None):
+    """`whole`: the folder of the newest log, where this one is over."""
     chain = read_charters(folder)
     size = int((folder / "checkpoint").read_text(encoding="utf-8").split("\n")[1])
     entries = read_entries(folder, size)
@@ -279,6 +346,7 @@ def verify(folder, own):
         if path == heads[0]:
             final, who = len(cosigned) >= charters[0].quorum, cosigned
     check_entries(entries, chain, adopted)
+    is_whole = check_before(whole or folder, entries, chain, adopted)
     newest = in_force(adopted, size - 1)
     if own is not None:
         mine = Charter(unpack(own.read_bytes())[0]).digest
@@ -286,18 +354,29 @@ def verify(folder, own):
     names = ", ".join(sorted(who)) or "nobody"
     print(f"log {newest.origin} of '{newest.consortium}': {size} entries, cosigned by {names}")
     print(f"charter version {newest.version}, digest {newest.digest.hex()}")
-    if own is None:
+    if own is None and whole is None:
         print("THE CHARTER CAME WITH THE EXPORT: compare its digest with that of your own")
-    return final
+    return final and is_whole
+
+
+def verify_all(folder, own):
+    """The newest log, then those that are over."""
+    good = verify(folder, own)
+    for former in sorted((folder / "former").glob("*"), key=lambda path: int(path.name)):
+        if (former / "checkpoint").exists():
+            good = verify(former, None, folder) and good
+    return good
 
 
 if __name__ == "__main__":
     if len(sys.argv) not in (2, 3):
         sys.exit("usage: python verify_export.py EXPORT [CHARTER]")
     try:
-        is_final = verify(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) == 3 else None)
+        is_good = verify_all(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) == 3 else None)
     except (Wrong, OSError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         print(f"FALSE: {error}")  # a file that is malformed, or missing, is as false as one that lies
         sys.exit(2)
-    print("Everything that this script looks at holds." if is_final else "Nothing is false, but the head is not final.")
-    sys.exit(0 if is_final else 1)
+    print(
+        "Everything that this script looks at holds." if is_good else "Nothing is false, but not all is final and here."
+    )
+    sys.exit(0 if is_good else 1)

@@ -133,6 +133,32 @@ def amend(log: Log, names: Sequence[str], keys: Mapping[str, MemberKeys], also: 
     adopt(log, after)
 
 
+def begin_anew(log: Log, held: int, seen: int, heard: Sequence[str] = NAMES, **changed: str) -> tuple[Log, Files]:
+    """The log that follows, where the hub holds the first `held` entries of this one and every member had cosigned
+    `seen`; and this one, as it lies in an export. `changed`: what the first entry says otherwise."""
+    before, members = log.charter, list(log.charter.members)
+    origin = charters.next_origin(before)
+    after = charters.draft(before.consortium, before.hub, members, before.rules, origin, before)
+    names = [member.id for member in members]
+    said = {"former log": before.origin, "former size": str(held), "former root": root(log.leaves[:held]).hex()}
+    said |= {"witnessed": note(log, seen, ()).decode(), "heard": ", ".join(heard)}
+    new = Log(after, log.hub, log.keys, {**log.signed, after.version: cards.signed(after, log.keys)}, now=log.now)
+    new.put(HUB, "log opened", "", None, said | {name.replace("_", " "): value for name, value in changed.items()})
+    new.add(HUB, "charter adopted", version=str(after.version), charter=after.digest.hex())
+    for name in names:
+        carry_on(new, log, name, seen)
+        new.add(name, "charter accepted", version=str(after.version), charter=after.digest.hex())
+    kept = Log(before, log.hub, log.keys, log.signed, log.leaves[:held], dict(log.payloads), now=log.now)
+    return new, {f"former/{before.log_began}/{path}": data for path, data in files(kept).items()}
+
+
+def carry_on(new: Log, log: Log, name: str, size: int, root_of: bytes = b"") -> None:
+    """What a member says of the log before."""
+    own = [leaf for leaf in log.leaves if read(leaf)[1] == name]
+    head = {"size": str(size), "root": (root_of or root(log.leaves[:size])).hex()}
+    new.add(name, "log continued", log=log.charter.origin, entries=str(len(own)), digest=root(own).hex(), **head)
+
+
 def plan_for(log: Log, run: str = RUN, proposer: str = "", **parameters: Any) -> Any:
     sites = tuple(member.id for member in log.charter.members)
     question = Question("summary", "numbers", {"columns": ["x"], **parameters}, sites)

@@ -25,7 +25,7 @@ from hansa.audit.note import parse
 from hansa.audit.roster import log_key
 from hansa.audit.tree import check_consistency, consistency
 from hansa.crypto.bundles import MemberKeys
-from hansa.hub import checkpoints, log, log_check
+from hansa.hub import checkpoints, log, log_check, new_log
 from hansa.hub.models import CheckpointRow, EntryRow
 from hansa.mail.blobs import Folder
 from hansa.mail.boxes import Desk
@@ -109,7 +109,7 @@ def prepare(folder: Path) -> None:
     made = engine(folder)
     migrate(made, "hub")
     with Session(made) as db, db.begin():
-        log.open_log(db, desk(folder), 1.8e9)
+        new_log.open_log(db, desk(folder), 1.8e9)
     made.dispose()
 
 

@@ -6,21 +6,28 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
 from typer.testing import CliRunner
 
 from hansa import charter as charters
 from hansa import key_file
+from hansa.audit import roster
+from hansa.audit.checkpoint import Checkpoint
+from hansa.audit.tree import Head
 from hansa.charter import Charter, FirstCharter, FirstRules, FirstSignedCharter, Party, Rules
 from hansa.cli import app
 from hansa.crypto.bundles import FIRST_BYTES, HubKeys, MemberKeys
 from hansa.crypto.keys import SigningKey
 from hansa.errors import ProtocolViolation, Refused
 from hansa.files import write_private, write_toml
-from hansa.hub import drafts
+from hansa.hub import drafts, new_log
 from hansa.hub import settings as hub_settings
+from hansa.hub.models import WitnessRow
 from hansa.jobs.base import Column, Schema
 from hansa.mail import charter_files, charter_text, renewal
 from hansa.mail.blobs import Folder
+from hansa.mail.database import migrate, open_engine
 from hansa.mail.founding import compare, digits, fingerprint, read_draft
 from hansa.messages import encode
 from hansa.plan import Question, load, make
@@ -314,6 +321,66 @@ def test_a_kind_that_the_rules_do_not_name_is_neither_asked_nor_answered() -> No
     allowed = cards.charter(names, Rules(kinds=("glm", "summary")))
     assert make(question, allowed, "0" * 32, "a", dict.fromkeys(names, schema)).kind == "summary"
     assert load(encode(plan), narrow, [wide]) == plan  # a job of a former charter is read under that one
+
+
+# A new log
+
+
+def lost_a_part(ceremony: Ceremony, heard: Sequence[str]) -> None:
+    """The hub's log has one entry, and north has cosigned five; of these members the hub has heard."""
+    desk, settings = hub_settings.open_desk(ceremony.hub), hub_settings.read_settings(ceremony.hub)
+    engine = open_engine(settings.database)
+    migrate(engine, "hub")
+    keys = hub_settings.read_keys(ceremony.hub)
+    five = roster.log_signer(desk.charter, keys).sign(Checkpoint(desk.charter.origin, Head(5, bytes(32))).text)
+    with Session(engine) as db, db.begin():
+        new_log.open_log(db, desk, 1.8e9)
+        db.execute(delete(WitnessRow))
+        for site in heard:
+            seen = (5, bytes(five)) if site == "north" else (0, None)
+            db.add(WitnessRow(site=site, size=seen[0], receipted=0, refusal="", at=1.8e9, heard=True, seen=seen[1]))
+    engine.dispose()
+
+
+def test_a_new_log_is_drafted_by_the_hub_and_begun_by_the_members(ceremony: Ceremony) -> None:
+    before = hub_settings.read_charter(ceremony.hub)
+    drafted = ("charter new-log", "--home", ceremony.hub, "--out", ceremony.draft)
+    lost_a_part(ceremony, ())
+    with pytest.raises(Refused, match="its log can go on"):
+        ceremony.said(*drafted)
+    lost_a_part(ceremony, ("north", "east"))
+    with pytest.raises(Refused, match="2 members have said how far they cosigned the log, and 3 must"):
+        ceremony.said(*drafted)
+    lost_a_part(ceremony, ("north", "east", "south"))
+    said = ceremony.said(*drafted)
+    assert "holds 1 entries of the log, and 'north' has cosigned 5; asked were east, north, south" in said
+    shown = ceremony.said("charter show", ceremony.draft, "--home", ceremony.home("west"))
+    assert f"a new log begins: {before.origin}/v2; nothing more is written to {before.origin}" in shown
+    after = ceremony.pass_on(("north", "south", "west"))
+    assert (after.log_began, after.origin, after.members) == (2, f"{before.origin}/v2", before.members)
+    desk = hub_settings.open_desk(ceremony.hub)
+    assert new_log.logs(desk.charter, desk.former) == [before]
+
+
+def test_a_site_signs_and_accepts_no_other_log_than_one_that_begins_now(ceremony: Ceremony) -> None:
+    lost_a_part(ceremony, ("north", "east", "south"))
+    ceremony.said("charter new-log", "--home", ceremony.hub, "--out", ceremony.draft)
+    before, drafted = hub_settings.read_charter(ceremony.hub), read_draft(ceremony.draft.read_bytes())
+    home = ceremony.home("north")
+    for changed in (
+        replace(drafted, origin="hansa/elsewhere/0"),
+        replace(drafted, rules=Rules(retention_years=1)),
+        replace(drafted, members=drafted.members[:3]),
+    ):
+        with pytest.raises(OURS):
+            joining.read(home, changed.encoded)
+    after = ceremony.pass_on()
+    back = charters.draft(after.consortium, after.hub, list(after.members), after.rules, before.origin, after)
+    with pytest.raises(ProtocolViolation, match="goes on, or"):
+        joining.read(home, back.encoded)
+    keys = {site: vault.read_keys(ceremony.home(site)) for site in SITES}
+    with pytest.raises(Refused, match="not accepted: version 3 of the charter names the log"):
+        joining.accept(home, charters.sealed(back, [charters.sign(back, site, held) for site, held in keys.items()]))
 
 
 # Hansa 0.1

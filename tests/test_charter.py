@@ -249,6 +249,55 @@ def test_a_charter_that_does_not_follow_is_refused_however_well_it_is_signed(cha
         load(signed(followed(MEMBERS, **change)), CHARTER)
 
 
+# A new log
+
+
+def test_a_version_may_begin_a_new_log_that_is_named_after_it() -> None:
+    second = followed(MEMBERS, origin=f"{cards.ORIGIN}/v2")
+    assert (CHARTER.log_began, second.log_began) == (1, 2)
+    assert charters.next_origin(CHARTER) == second.origin
+    assert load(signed(second, ("a", "b", "c")), CHARTER) == second
+    third = draft("hospitals", HUB, MEMBERS, Rules(), second.origin, second)
+    assert load(signed(third), second).log_began == 2
+    fourth = draft("hospitals", HUB, MEMBERS, Rules(), charters.next_origin(third), third)
+    assert fourth.origin == f"{cards.ORIGIN}/v4"
+    chain = [signed(CHARTER), signed(second), signed(third), signed(fourth)]
+    assert charters.load_chain(chain)[-1] == fourth
+
+
+@pytest.mark.parametrize(
+    "origin", ["hansa/other/0", "hansa/other/v2", f"{cards.ORIGIN}/v1", f"{cards.ORIGIN}/v2/v2", f"{cards.ORIGIN}/v02"]
+)
+def test_no_other_log_begins_by_accident(origin: str) -> None:
+    with pytest.raises(ProtocolViolation, match=f"goes on, or '{cards.ORIGIN}/v2' begins"):
+        load(signed(followed(MEMBERS, origin=origin)), CHARTER)
+
+
+def test_there_is_no_way_back_to_a_log_that_is_over() -> None:
+    second = followed(MEMBERS, origin=f"{cards.ORIGIN}/v2")
+    for origin in (cards.ORIGIN, f"{cards.ORIGIN}/v1"):
+        third = draft("hospitals", HUB, MEMBERS, Rules(), origin, second)
+        with pytest.raises(ProtocolViolation, match="goes on, or"):
+            load(signed(third), second)
+    with pytest.raises(Refused, match="a later version is to begin"):
+        draft("hospitals", HUB, MEMBERS, Rules(), f"{cards.ORIGIN}/v7", CHARTER)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rules": Rules(quorum=3)},
+        {"members": tuple(MEMBERS[:3])},
+        {"hub": cards.hub(9)},
+        {"members": (replace(PARTIES["a"], name="Another"), *MEMBERS[1:])},
+    ],
+)
+def test_a_version_that_begins_a_new_log_changes_nothing_else(change: dict[str, Any]) -> None:
+    second = replace(followed(MEMBERS, origin=f"{cards.ORIGIN}/v2"), **change)
+    with pytest.raises(ProtocolViolation, match="changes nothing else"):
+        load(signed(second, ("a", "b", "c")), CHARTER)
+
+
 @pytest.mark.parametrize("quorum", [1, 2, 5])
 def test_a_quorum_that_two_histories_could_reach_is_refused(quorum: int) -> None:
     with pytest.raises(Refused, match="two histories"):
@@ -291,7 +340,7 @@ def test_a_charter_of_the_first_format_may_be_followed_by_one_of_the_second_and_
     assert load(sealed(newer, both), before) == newer
     assert load(data) == before
     with pytest.raises(ProtocolViolation, match="older format"):
-        charters._check_follows(replace(before, version=3, previous=newer.digest), newer)
+        charters.check_follows(replace(before, version=3, previous=newer.digest), newer)
 
 
 def test_a_charter_of_the_first_format_follows_no_other_whoever_signed_it() -> None:

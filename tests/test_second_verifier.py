@@ -44,10 +44,14 @@ SEEN = [  # of the manipulations, those that change what the script looks at
 
 
 def judged(folder: Path, found: Files, own: bytes | None = None) -> tuple[int, str]:
-    words = [str(written(folder / "export", found))]
+    return run_script(written(folder / "export", found), own)
+
+
+def run_script(export: Path, own: bytes | None = None) -> tuple[int, str]:
+    words = [str(export)]
     if own is not None:
-        (folder / "own").write_bytes(own)
-        words.append(str(folder / "own"))
+        (export.parent / "own").write_bytes(own)
+        words.append(str(export.parent / "own"))
     command = [sys.executable, "-I", str(SCRIPT), *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert not done.stderr, done.stderr
@@ -82,4 +86,4 @@ def test_it_uses_the_standard_library_and_cryptography_alone() -> None:
     imports = [
         line.split()[1].split(".")[0] for line in SCRIPT.read_text().split("\n") if line[:5] in ("impor", "from ")
     ]
-    assert set(imports) <= {"base64", "hashlib", "sys", "pathlib", "cryptography"}
+    assert set(imports) <= {"base64", "hashlib", "re", "sys", "pathlib", "cryptography"}

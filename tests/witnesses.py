@@ -8,7 +8,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from hansa.charter import Rules
-from hansa.hub import checkpoints, log, models
+from hansa.hub import checkpoints, log, models, new_log
 from hansa.hub.checkpoints import Checkpoints
 from hansa.hub.models import Member, WitnessRow
 from hansa.mail import boxes
@@ -39,7 +39,7 @@ class Trio:
         self.engines = {name: _engine(folder / name, journal.Base) for name in NAMES}
         self.now = NOW
         with Session(self.engine) as db, db.begin():
-            log.open_log(db, self.desk, self.now)
+            new_log.open_log(db, self.desk, self.now)
             for name in NAMES:
                 db.add(Member(site=name, version="0.2.0", tables=encode(()), seen_at=self.now))
         self.restart()

@@ -11,7 +11,6 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from sqlalchemy import Engine, event, select
 from sqlalchemy.orm import Session
 
 from hansa import charter as charters
+from hansa.audit.log import first_row
 from hansa.charter import Charter, Rules
 from hansa.crypto.bundles import HUB_BYTES, MEMBER_BYTES, HubKeys, MemberKeys
 from hansa.hub import models, people
@@ -233,7 +233,7 @@ class World:
         else:
             self.sites[name] = self._site(name)
 
-    @cached_property
+    @property
     def signed(self) -> bytes:
         """The charter with everybody's signature."""
         return cards.signed(self.charter, self.keys)
@@ -241,9 +241,13 @@ class World:
     def hub(self) -> Hub:
         """The hub's home as a page or a command opens it. Times there are the machine's own."""
         home = self._folder / "home"
-        home.mkdir()
-        hub_settings.make_keys(home, self._hub_seeds, Way(passphrase_file="passphrase"))
+        if not home.exists():
+            home.mkdir()
+            hub_settings.make_keys(home, self._hub_seeds, Way(passphrase_file="passphrase"))
         (home / "charter").write_bytes(self.signed)
+        for former in self.desks[HUB].former:
+            (home / "charters").mkdir(exist_ok=True)
+            (home / "charters" / str(former.version)).write_bytes(cards.signed(former, self.keys))
         url = self._urls.get(HUB, f"sqlite:///{self._folder}/{HUB}.sqlite")
         (home / "hub.toml").write_text(f'database = "{url}"\nprivate = ""\n[mailboxes]\n', encoding="utf-8")
         return Hub(home)
@@ -324,7 +328,7 @@ class World:
         """Whether a site has entries to send, or the hub letters to work off."""
         with Session(self.engines[name]) as db:
             if name != HUB:
-                return deeds.unsent(db)
+                return deeds.unsent(db, first_row(self.charter))
             return db.scalar(select(boxes.Inbox.id).where(boxes.Inbox.done_at.is_(None)).limit(1)) is not None
 
     def _unacked(self, name: str) -> int:

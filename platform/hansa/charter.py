@@ -4,6 +4,9 @@ Deterministic bytes. The first version is signed by every member it names; versi
 and by as many of N + 1, and it names the digest of N. A signature is two: Ed25519 by the member's consent key, and
 ML-DSA-65 by its lasting one. Nothing is trusted on first use: a site acts on a charter that names its own keys.
 
+A version may begin a new log, where the hub's database was lost and an older one put back. Its origin then ends in
+the version's own number, and it changes nothing else: so nobody comes to a new log by accident, or back to an old one.
+
     digest    = SHA-256("hansa/v1/charter" ‖ 0x00 ‖ length ‖ charter)
     signature = Ed25519("hansa/v1/charter" ‖ 0x00 ‖ charter), ML-DSA-65(the same)
 
@@ -17,6 +20,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from hansa.crypto.bundles import HubKeys, MemberKeys, log_public, witness_publics
 from hansa.crypto.keys import LASTING_PUBLIC_BYTES, LASTING_SIGNATURE_BYTES, digest, verify, verify_lasting
@@ -33,6 +37,7 @@ WitnessLatticeKey = Annotated[bytes, Meta(min_length=1312, max_length=1312)]  # 
 LastingSignature = Annotated[bytes, Meta(min_length=LASTING_SIGNATURE_BYTES, max_length=LASTING_SIGNATURE_BYTES)]
 Institution = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,100}\Z")]
 Origin = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9./-]{0,99}\Z")]
+_LATER_LOG = re.compile(r"(.+)/v([1-9][0-9]{0,9})")
 
 
 class Party(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -118,6 +123,11 @@ class Charter(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
         return self.hub.signing if name == HUB else self.member(name).consent
 
     @property
+    def log_began(self) -> int:
+        """The version with which the log began."""
+        return log_began(self.origin)
+
+    @property
     def witnessed(self) -> bool:
         """Whether the hub's log has a key, and members who cosign it."""
         return self.format > 1
@@ -184,6 +194,18 @@ def new_origin(consortium: str, chance: bytes) -> str:
     return f"hansa/{re.sub('[^a-z0-9]+', '-', consortium.lower())[:60].strip('-') or 'log'}/{chance.hex()[:16]}"
 
 
+def log_began(origin: str) -> int:
+    """The version of the charter with which the log of this origin began."""
+    later = _LATER_LOG.fullmatch(origin)
+    return 1 if later is None else int(later[2])
+
+
+def next_origin(previous: Charter) -> str:
+    """Of a log that begins with the version after this one."""
+    later = _LATER_LOG.fullmatch(previous.origin)
+    return f"{previous.origin if later is None else later[1]}/v{previous.version + 1}"
+
+
 def draft(
     consortium: str,
     hub: HubParty,
@@ -221,6 +243,8 @@ def check(charter: Charter) -> None:
         raise Refused("the charter does not name the hub, and then its members in order")
     if (charter.version == 1) != (charter.previous == FIRST):
         raise Refused("the charter does not say which one it follows")
+    if charter.log_began > charter.version:
+        raise Refused("the charter names a log that a later version is to begin")
     quorum, corrupt = charter.quorum, threshold(charter) * 2 - len(names) - 1
     if not corrupt + len(names) < 2 * quorum <= 2 * len(names):
         raise Refused(
@@ -279,7 +303,7 @@ def load(data: bytes, previous: Charter | None = None) -> Charter:
     if first is not None:
         charter = _load_first(first)
         if previous is not None:
-            _check_follows(charter, previous)
+            check_follows(charter, previous)
         return charter
     signed = decode(data, SignedCharter)
     charter = read(signed.charter)
@@ -291,7 +315,7 @@ def load(data: bytes, previous: Charter | None = None) -> Charter:
     if len(own) < due:
         raise ProtocolViolation(f"the charter is signed by {len(own)} of its members; {due} must")
     if previous is not None:
-        _check_follows(charter, previous)
+        check_follows(charter, previous)
         before = _signers(signed, previous)
         if len(before) < threshold(previous):
             raise ProtocolViolation(
@@ -319,14 +343,23 @@ def unsigned(data: bytes) -> Charter:
     return read((decode(data, SignedCharter) if first is None else first).charter)
 
 
-def _check_follows(charter: Charter, previous: Charter) -> None:
+def check_follows(charter: Charter, previous: Charter) -> None:
+    """That it may be the version after `previous`, whoever signed it."""
     if charter.version != previous.version + 1 or charter.previous != previous.digest:
         raise ProtocolViolation(
             f"version {charter.version} of the charter does not follow from version {previous.version}"
         )
-    named = charter.consortium == previous.consortium and charter.origin == previous.origin
-    if not named or charter.format < previous.format:
-        raise ProtocolViolation("the charter is of another consortium or log, or of an older format")
+    if charter.consortium != previous.consortium or charter.format < previous.format:
+        raise ProtocolViolation("the charter is of another consortium, or of an older format")
+    if charter.origin == previous.origin:
+        return
+    if charter.origin != next_origin(previous):
+        raise ProtocolViolation(
+            f"version {charter.version} of the charter names the log '{charter.origin}': '{previous.origin}' goes on, "
+            f"or '{next_origin(previous)}' begins, and no other"
+        )
+    if replace(charter, version=previous.version, previous=previous.previous, origin=previous.origin) != previous:
+        raise ProtocolViolation("a version of the charter that begins a new log changes nothing else")
 
 
 def _signers(signed: SignedCharter, roster: Charter) -> set[SiteId]:

@@ -8,5 +8,5 @@ it names; two are controls, in which nobody may say anything.
     stages.py      worlds to begin from, copied from one that ran once
     hand.py        what an operator can lay hands on
     findings.py    who says what afterwards
-    of_history.py, of_members.py, of_jobs.py, of_keys.py     the manipulations
+    of_history.py, of_members.py, of_jobs.py, of_keys.py, of_new_log.py     the manipulations
 """

@@ -75,8 +75,8 @@ def of_export(world: World, out: Path) -> Iterator[Found]:
         )
     for name in world.names:
         with Session(world.engines[name]) as db:
-            note = db.scalar(select(Witnessed.note))
-        if note is not None:
+            notes = db.scalars(select(Witnessed.note).order_by(Witnessed.at)).all()
+        for note in notes:
             yield from _beside(name, note, out)
 
 
@@ -86,7 +86,7 @@ def _beside(name: str, note: bytes, out: Path) -> Iterator[Found]:
     except (ProtocolViolation, Refused) as error:
         yield Found("compare", str(error), False)
         return
-    if found.outcome == "forked":
+    if found.outcome in ("forked", "lost"):
         yield Found("compare", found.sentence)
 
 

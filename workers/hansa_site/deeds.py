@@ -1,28 +1,33 @@
 """What this site does, for the log: each deed an entry signed by the member, in the transaction of the deed itself.
 
+begin    says, first of all in a new log, what this member wrote and cosigned in the one before
 write    makes the next entry: the member's own count has no gaps, whatever crashes
 submit   puts what was not sent yet into a letter to the hub
 overdue  entries that have no receipt after the merge delay: the hub may be leaving them out
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.json import encode as to_json
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from hansa.audit import log
-from hansa.audit.log import Entry, Payload
+from hansa.audit.log import ROWS, Entry, Payload, first_row
+from hansa.audit.tree import EMPTY_HEAD, Head
 from hansa.charter import Charter
 from hansa.crypto.keys import digest
+from hansa.crypto.merkle import leaf, root
 from hansa.jobs.base import Schema
 from hansa.mail.boxes import Desk
-from hansa.mail.letters import MOST_ENTRIES, STANDING, Entries, Submitted
+from hansa.mail.letters import MOST_ENTRIES, Entries, Submitted
 from hansa.messages import HUB, encode
-from hansa_site.journal import Noted, OwnEntry
+from hansa_site.journal import Noted, OwnEntry, Witnessed
 from hansa_site.policy import Policy
 
+T = TypeVar("T")
 MERGE_DELAY = 60.0  # seconds
 _OWN = 0x68616E7362  # the advisory lock's number
 MOST_BYTES = 2**22  # in one letter
@@ -41,8 +46,8 @@ def write(db: Session, desk: Desk, deed: Deed, run: str, now: float, draw: Calla
     if not desk.charter.witnessed:
         return
     _lock(db)
-    last = db.scalar(select(func.max(OwnEntry.sequence)))
-    sequence = 0 if last is None else last + 1
+    first = first_row(desk.charter)
+    sequence = count(db, first)
     payload = None if deed.content is None else Payload(draw(log.SALT_BYTES), deed.content)
     commitment = payload.commitment if payload else b""
     origin = desk.charter.origin
@@ -50,7 +55,7 @@ def write(db: Session, desk: Desk, deed: Deed, run: str, now: float, draw: Calla
     data = log.sign(entry, desk.keys.consent)
     db.add(
         OwnEntry(
-            sequence=sequence,
+            sequence=first + sequence,
             data=data,
             payload=encode(payload) if payload else b"",
             at=now,
@@ -60,6 +65,49 @@ def write(db: Session, desk: Desk, deed: Deed, run: str, now: float, draw: Calla
         )
     )
     db.flush()
+
+
+def begin(db: Session, desk: Desk, now: float, draw: Callable[[int], bytes]) -> None:
+    """Where members began a new log, its hub may have lost entries of the one before. They stay in this journal; what
+    this says of them, and of the head that this site cosigned, is what anybody can hold the hub to. Settings are
+    entered anew, for what the log knew of them may be lost too."""
+    first = first_row(desk.charter)
+    if not first or not desk.charter.witnessed or count(db, first):
+        return
+    for before in _left(db, desk):
+        data = db.scalars(of_log(select(OwnEntry.data), first_row(before)).order_by(OwnEntry.sequence)).all()
+        seen = db.get(Witnessed, before.origin)
+        head = EMPTY_HEAD if seen is None else Head(seen.size, seen.root)
+        details = {"log": before.origin, "entries": str(len(data)), "digest": root(map(leaf, data)).hex()}
+        details |= {"size": str(head.size), "root": head.root.hex()}
+        write(db, desk, Deed("log continued", details), "", now, draw)
+    db.execute(delete(Noted))
+
+
+def _left(db: Session, desk: Desk) -> list[Charter]:
+    """The last version of each log that went before and in which this member stood, from the last one on in which it
+    wrote: it may have been away for more than one."""
+    following = [*desk.former[1:], desk.charter] if desk.former else []
+    over = [one for one, after in zip(desk.former, following, strict=True) if one.origin != after.origin]
+    mine = [one for one in over if one.witnessed and desk.name in {member.id for member in one.members}]
+    written = [place for place, one in enumerate(mine) if count(db, first_row(one))]
+    return mine[written[-1] :] if written else mine[-1:]
+
+
+def count(db: Session, first: int) -> int:
+    """Of this member's entries in the log whose rows begin there."""
+    last = db.scalar(of_log(select(func.max(OwnEntry.sequence)), first))
+    return 0 if last is None else last - first + 1
+
+
+def of_log(query: Select[T], first: int) -> Select[T]:
+    return query.where(OwnEntry.sequence >= first, OwnEntry.sequence < first + ROWS)
+
+
+def newest(db: Session) -> int:
+    """The first row of the log in which this member wrote last."""
+    last = db.scalar(select(func.max(OwnEntry.sequence)))
+    return 0 if last is None else last // ROWS * ROWS
 
 
 def of_settings(db: Session, charter: Charter, policy: Policy, tables: Sequence[Schema]) -> list[Deed]:
@@ -92,7 +140,8 @@ def _is_new(db: Session, known: Mapping[str, Noted], what: str, made: bytes) -> 
 
 def submit(db: Session, desk: Desk, now: float) -> int:
     """How many entries went into a letter; call it again while it is full."""
-    query = select(OwnEntry).where(~OwnEntry.sent).order_by(OwnEntry.sequence).limit(MOST_ENTRIES)
+    query = of_log(select(OwnEntry).where(~OwnEntry.sent), first_row(desk.charter))
+    query = query.order_by(OwnEntry.sequence).limit(MOST_ENTRIES)
     rows, size = list[OwnEntry](), 0
     for row in db.scalars(query):
         size += len(row.data) + len(row.payload)
@@ -101,28 +150,28 @@ def submit(db: Session, desk: Desk, now: float) -> int:
         rows.append(row)
     if rows:
         entries = tuple(Submitted(row.data, row.payload) for row in rows)
-        desk.write(db, HUB, STANDING, "entries", Entries(entries), now)
+        desk.write(db, HUB, desk.standing, "entries", Entries(entries), now)
         db.execute(update(OwnEntry).where(OwnEntry.sequence.in_([row.sequence for row in rows])).values(sent=True))
     return len(rows)
 
 
-def unsent(db: Session) -> bool:
-    return db.scalar(select(OwnEntry.sequence).where(~OwnEntry.sent).limit(1)) is not None
+def unsent(db: Session, first: int = 0) -> bool:
+    """Whether entries wait for the log whose rows begin at `first`."""
+    return db.scalar(of_log(select(OwnEntry.sequence).where(~OwnEntry.sent), first).limit(1)) is not None
 
 
-def receipted(db: Session) -> int:
-    """Of how many entries, counted from the first, there is a receipt."""
-    first = db.scalar(select(func.min(OwnEntry.sequence)).where(OwnEntry.number.is_(None)))
-    if first is not None:
-        return first
-    last = db.scalar(select(func.max(OwnEntry.sequence)))
-    return 0 if last is None else last + 1
+def receipted(db: Session, first: int = 0) -> int:
+    """Of how many entries of a log, counted from the first, there is a receipt."""
+    query = select(func.min(OwnEntry.sequence)).where(OwnEntry.number.is_(None))
+    without = db.scalar(of_log(query, first))
+    return count(db, first) if without is None else without - first
 
 
-def overdue(db: Session, now: float) -> Sequence[OwnEntry]:
-    """The oldest entries without a receipt after the merge delay."""
+def overdue(db: Session, now: float, first: int = 0) -> Sequence[OwnEntry]:
+    """The oldest entries of a log without a receipt after the merge delay. In one that is over none will come."""
     late = OwnEntry.number.is_(None), OwnEntry.at < now - MERGE_DELAY
-    return db.scalars(select(OwnEntry).where(*late).order_by(OwnEntry.sequence).limit(100)).all()
+    query = of_log(select(OwnEntry).where(*late), first)
+    return db.scalars(query.order_by(OwnEntry.sequence).limit(100)).all()
 
 
 def _lock(db: Session) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from hansa import key_file
-from hansa.charter import Charter, HubParty, Member
+from hansa.charter import Charter, HubParty, Member, check_follows
 from hansa.crypto.bundles import MEMBER_BYTES, MemberKeys
 from hansa.errors import Refused
 from hansa.files import write_private, write_toml
@@ -119,6 +119,8 @@ def read(home: Path, draft: bytes) -> Charter:
     check_charter(home, charter)
     if held is not None and (charter.version, charter.previous) != (held.version + 1, held.digest):
         raise Refused(f"the draft is of another charter: it does not follow from version {held.version}")
+    if held is not None:
+        check_follows(charter, held)
     return charter
 
 

@@ -1,15 +1,18 @@
 """How the hub's log looks from this site: what it cosigned, which receipts are due, what is wrong. For the operator."""
 
+import base64
 from collections.abc import Iterator, Sequence
 
+import msgspec
 from msgspec import Struct
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from hansa.audit.log import Entry, read
+from hansa.audit.log import ROWS, Entry, first_row_of, read
 from hansa.audit.note import parse
 from hansa.errors import Refused
 from hansa.mail.checks import Finding, moment
+from hansa_site import deeds
 from hansa_site.journal import Alarm, OwnEntry, Witnessed
 
 MEND = (
@@ -25,7 +28,8 @@ def look(db: Session) -> Iterator[Finding]:
     if seen is None:
         yield Finding("note", "log", "the hub has shown no checkpoint yet")
         return
-    due = db.scalar(select(func.count()).select_from(OwnEntry).where(OwnEntry.number.is_(None))) or 0
+    waiting = deeds.of_log(select(func.count(OwnEntry.sequence)), deeds.newest(db)).where(OwnEntry.number.is_(None))
+    due = db.scalar(waiting) or 0
     waits = f"; {due} of this site's entries wait for a receipt" if due else ""
     yield Finding("ok", "log", f"{seen.size} entries are cosigned{waits}")
 
@@ -53,9 +57,9 @@ def close(db: Session, number: int, now: float) -> None:
     alarm.closed_at = now
 
 
-def receipt(db: Session, sequence: int) -> bytes:
-    """The C2SP tlog-proof of one of this site's own entries."""
-    row = db.get(OwnEntry, sequence)
+def receipt(db: Session, sequence: int, origin: str = "") -> bytes:
+    """The C2SP tlog-proof of one of this site's own entries, in the newest log or in the one of this origin."""
+    row = db.get(OwnEntry, (first_row_of(origin) if origin else deeds.newest(db)) + sequence)
     if row is None:
         raise Refused(f"this site has made no entry {sequence}")
     if row.receipt is None:
@@ -64,7 +68,7 @@ def receipt(db: Session, sequence: int) -> bytes:
 
 
 class Own(Struct, frozen=True):
-    """An entry of this site's own, and its number in the log, once the hub has proved it."""
+    """An entry of this site's own, and its number in its log, once the hub has proved it."""
 
     sequence: int
     entry: Entry
@@ -73,12 +77,32 @@ class Own(Struct, frozen=True):
 
 def own(db: Session) -> list[Own]:
     rows = db.scalars(select(OwnEntry).order_by(OwnEntry.sequence))
-    return [Own(row.sequence, read(row.data), row.number) for row in rows]
+    return [Own(row.sequence % ROWS, read(row.data), row.number) for row in rows]
 
 
-def head(db: Session, *, final: bool = False) -> bytes:
-    """The newest checkpoint that this site cosigned, or the newest that a quorum of the members did."""
-    seen = db.scalar(select(Witnessed).order_by(Witnessed.at.desc()).limit(1))
+def copy(db: Session, origin: str) -> bytes:
+    """All that this site wrote in a log, and the checkpoint that it cosigned there last: `hansa audit lost` holds it to
+    what the site says of it in the log that followed."""
+    seen, data = db.get(Witnessed, origin), own_data(db, origin)
+    if seen is None and not data:
+        raise Refused(f"this site knows no log '{origin}'")
+    name = read(data[0]).by if data else ""
+    note = "" if seen is None else seen.note.decode()
+    encoded = [base64.b64encode(one).decode() for one in data]
+    found = {"format": "hansa member's log 1", "site": name, "log": origin, "note": note, "entries": encoded}
+    return msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n"
+
+
+def own_data(db: Session, origin: str) -> Sequence[bytes]:
+    """The leaf data of this site's own entries in a log, in their order."""
+    return db.scalars(deeds.of_log(select(OwnEntry.data), first_row_of(origin)).order_by(OwnEntry.sequence)).all()
+
+
+def head(db: Session, *, final: bool = False, origin: str = "") -> bytes:
+    """The newest checkpoint that this site cosigned, or the newest that a quorum of the members did; in the newest log
+    or in the one of this origin."""
+    query = select(Witnessed).order_by(Witnessed.at.desc()).limit(1)
+    seen = db.scalar(query.where(Witnessed.origin == origin) if origin else query)
     note = b"" if seen is None else seen.final if final else seen.note
     if not note:
         raise Refused("the hub has shown no such checkpoint yet")

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 import hansa
+from hansa.audit.log import first_row
 from hansa.crypto.keys import digest
 from hansa.errors import ProtocolViolation, Refused
 from hansa.jobs.base import Schema
@@ -25,7 +26,7 @@ from hansa.mail import boxes
 from hansa.mail.boxes import Desk, Inbox
 from hansa.mail.carriage import Carriage
 from hansa.mail.database import Engines
-from hansa.mail.letters import STANDING, TO_SITE, Hello, Payload, Refusal, Shown, Welcome, speaks
+from hansa.mail.letters import TO_SITE, Hello, Payload, Refusal, Shown, Welcome, speaks
 from hansa.messages import HUB, encode
 from hansa.protocols.base import Spread
 from hansa_site import budget, deciding, deeds, tables, witness
@@ -84,22 +85,24 @@ class Site:
         """Says that this site is up, and enters what changed in its settings since it last was."""
         payload = Hello(hansa.__version__, self.schemas())
         with Session(self._engine) as db, db.begin():
-            self._desk.write(db, HUB, STANDING, "hello", payload, now)
+            self._desk.write(db, HUB, self._desk.standing, "hello", payload, now)
+            deeds.begin(db, self._desk, now, self._draw)
             for deed in deeds.of_settings(db, self._desk.charter, self._settings.policy, payload.tables):
                 deeds.write(db, self._desk, deed, "", now, self._draw)
 
     def report(self, now: float) -> None:
         """Sends what this site did to the log, and raises an alarm where a receipt is overdue. Of several processes
         one does it."""
+        first = first_row(self._desk.charter)
         with Session(self._reading) as db:
-            unsent, late = deeds.unsent(db), bool(deeds.overdue(db, now)) or witness.alarmed(db)
+            unsent, late = deeds.unsent(db, first), bool(deeds.overdue(db, now, first)) or witness.alarmed(db)
         self._publish(now)
         if unsent:
             with Session(self._engine) as db, db.begin():
                 deeds.submit(db, self._desk, now)
         if late:
             with Session(self._engine) as db, db.begin():
-                witness.watch(db, now)
+                witness.watch(db, now, first)
 
     def _publish(self, now: float) -> None:
         """Tells the hub how the privacy budgets stand, if that has changed: people see it before they ask."""
@@ -115,7 +118,7 @@ class Site:
             row = db.get(Noted, _BUDGETS) or Noted(what=_BUDGETS)
             row.digest = made
             db.add(row)
-            self._desk.write(db, HUB, STANDING, "budgets", shown, now)
+            self._desk.write(db, HUB, self._desk.standing, "budgets", shown, now)
 
     def decide(self, now: float) -> bool:
         """Works off decisions in the order in which they were handed in; whether any was. One that counts for nothing

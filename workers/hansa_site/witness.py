@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from hansa.audit import roster, witnessing
 from hansa.audit.checkpoint import Checkpoint, parse_text
+from hansa.audit.log import first_row
 from hansa.audit.note import Note
 from hansa.audit.note import parse as parse_note
 from hansa.audit.policy import accepted
@@ -44,16 +45,17 @@ def look(db: Session, desk: Desk, shown: Shown, now: float) -> Callable[[], Cosi
         if judged.status == INCONSISTENT:
             _fork(db, row, shown.body, now)
         size = _size(shown.body)
-        answer = Cosigned(size, judged.status, judged.body, deeds.receipted(db))
+        seen, first = b"" if row is None else row.note, first_row(charter)
+        answer = Cosigned(size, judged.status, judged.body, deeds.receipted(db, first), seen)
         return lambda: answer
     checkpoint, note = judged.checkpoint, witnessing.parse(shown.body).note
     row = row or Witnessed(origin=charter.origin, final=b"")
     row.size, row.root, row.note, row.at = checkpoint.head.size, checkpoint.head.root, bytes(note), now
     row.final = _final(desk, shown.final) or row.final
     db.add(row)
-    _keep_receipts(db, note, checkpoint.head, shown, now)
+    _keep_receipts(db, first_row(charter), note, shown, now)
     db.flush()
-    receipted = deeds.receipted(db)
+    receipted = deeds.receipted(db, first_row(charter))
     return lambda: _cosign(desk, checkpoint, receipted, now)
 
 
@@ -82,10 +84,11 @@ def _final(desk: Desk, data: bytes) -> bytes:
     return data
 
 
-def _keep_receipts(db: Session, note: Note, head: Head, shown: Shown, now: float) -> None:
+def _keep_receipts(db: Session, first: int, note: Note, shown: Shown, now: float) -> None:
     """Of entries whose place is proved; the first that is not raises an alarm, and no later one counts."""
+    head = parse_text(note.text).head
     for sequence, place in enumerate(shown.places, shown.first):
-        row = db.get(OwnEntry, sequence)
+        row = db.get(OwnEntry, first + sequence)
         if row is None or row.number is not None:
             continue
         try:
@@ -121,15 +124,16 @@ def alarmed(db: Session) -> bool:
     return db.scalar(select(Alarm.id).where(Alarm.sort == "omission", Alarm.closed_at.is_(None)).limit(1)) is not None
 
 
-def watch(db: Session, now: float) -> None:
-    """Raises or closes the alarm about entries that the hub has given no receipt for."""
-    late: Sequence[OwnEntry] = deeds.overdue(db, now)
+def watch(db: Session, now: float, first: int = 0) -> None:
+    """Raises or closes the alarm about entries that the hub has given no receipt for, of the log whose rows begin at
+    `first`."""
+    late: Sequence[OwnEntry] = deeds.overdue(db, now, first)
     if not late:
         close_alarms(db, "omission", now)
         return
     oldest = late[0]
     text = (
-        f"the hub has given no receipt for our entry {oldest.sequence} within {deeds.MERGE_DELAY:.0f} seconds: it is "
-        "away, or leaves entries out of the log"
+        f"the hub has given no receipt for our entry {oldest.sequence - first} within {deeds.MERGE_DELAY:.0f} seconds: "
+        "it is away, or leaves entries out of the log"
     )
     raise_alarm(db, "omission", text, now, oldest.data)

@@ -82,6 +82,8 @@ def _check(hub: Hub) -> None:
 
 
 def _table(entries: list[LogEntry]) -> None:
+    """With a column for the log where some are of one that is over."""
+    logs = {"Log": [entry.log for entry in entries]} if len({entry.log for entry in entries}) > 1 else {}
     st.dataframe(
         pd.DataFrame(
             {
@@ -93,6 +95,7 @@ def _table(entries: list[LogEntry]) -> None:
                 "Final": [entry.final for entry in entries],
                 "Digest": [f"{entry.digest[:16]}…" for entry in entries],
                 "Details": [_details(entry.details) for entry in entries],
+                **logs,
             }
         ),
         hide_index=True,

@@ -5,6 +5,14 @@
     signature  = Ed25519(by, "hansa/v1/log entry" ‖ 0x00 ‖ entry)
     payload    = SHA-256(salt ‖ content), or empty      salt of 32 bytes; salt and content can be erased
 
+Where members agreed on a new log (`charter.py`), the hub's first entry says what is known of the one before, and each
+member's first says what it wrote and cosigned there:
+
+    log opened       former log, former size, former root    what the hub's database holds of it
+                     witnessed, heard                        the largest checkpoint that is known; who was asked for it
+    log continued    log, entries, digest, size, root        how many entries are the member's, and the root of a tree
+                                                             of them alone; the head that it cosigned last
+
 `sequence` counts the author's own entries in this log, from 0 and without gaps, so that one that the hub leaves out is
 missed; `log` is its origin, so that an entry of one log is worthless in another. Members sign with their consent key,
 the hub with the one that signs its letters. What a person typed stands in no entry, only its commitment.
@@ -15,12 +23,13 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from hansa.charter import Charter, Origin
+from hansa.charter import Charter, Origin, log_began
 from hansa.crypto.keys import SigningKey, verify
 from hansa.errors import ProtocolViolation, Refused
 from hansa.messages import HUB, Signature, decode, encode
 
 _PURPOSE = "log entry"
+ROWS = 2**40  # of a table: each log of a consortium has so many numbers of its own there
 MOST_BYTES = 65_535  # of leaf data (C2SP tlog-tiles)
 SALT_BYTES = 32
 LATEST = 7_258_118_400_000  # the year 2200: a member must not write times that no calendar or page can show
@@ -46,6 +55,7 @@ OF_HUB = frozenset(
 )
 OF_MEMBER = frozenset(
     {
+        "log continued",
         "charter accepted",
         "table added",
         "table withdrawn",
@@ -69,6 +79,16 @@ OF_MEMBER = frozenset(
 )
 
 Text = Annotated[str, Meta(max_length=8_192)]
+
+
+def first_row(charter: Charter) -> int:
+    """From which number on a database keeps the entries, nodes and checkpoints of this charter's log: those of a log
+    that is over stay where they are."""
+    return first_row_of(charter.origin)
+
+
+def first_row_of(origin: str) -> int:
+    return (log_began(origin) - 1) * ROWS
 
 
 class Entry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

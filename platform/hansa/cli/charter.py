@@ -77,6 +77,16 @@ def remove_member(home: Hub, name: str, out: Out = DRAFT) -> None:
     _write(out, drafts.amend(home, {}, removed=[name]))
 
 
+@app.command("new-log")
+def new_log(home: Hub, out: Out = DRAFT) -> None:
+    """At the hub, where an older database was put back: draft the next version, which begins a new log."""
+    from hansa.hub import drafts
+
+    drafted, known = drafts.new_log(home)
+    typer.echo(known)
+    _write(out, drafted)
+
+
 @app.command()
 def sign(
     home: Site,

@@ -103,17 +103,31 @@ def print_detail(detail: "JobDetail") -> None:
 
 
 def print_log(entries: "Sequence[LogEntry]") -> None:
+    newest = entries[0].log if entries else ""
     rows = [
-        [str(entry.number), _when(entry.at), entry.act, entry.by, entry.run[:8], entry.digest[:16]]
+        [
+            _number(entry.number, entry.log, newest),
+            _when(entry.at),
+            entry.act,
+            entry.by,
+            entry.run[:8],
+            entry.digest[:16],
+        ]
         for entry in reversed(entries)
     ]
     table("log", ["number", "at", "act", "by", "run", "digest"], rows)
 
 
+def _number(number: int, log: str, newest: str) -> str:
+    """Of an entry; with its log, if that is over."""
+    return str(number) if log == newest else f"{number} of {log}"
+
+
 def print_own_entries(entries: "Sequence[Own]") -> None:
+    newest = entries[-1].entry.log if entries else ""
     rows = [
         [
-            str(own.sequence),
+            _number(own.sequence, own.entry.log, newest),
             _when(own.entry.milliseconds / 1000),
             own.entry.act,
             own.entry.run[:8],

@@ -82,7 +82,7 @@ def _milliseconds(time: datetime | None) -> int | None:
 def _print(verdict: "Verdict", entries: "Sequence[Shown]") -> None:
     from hansa.verify.shown import of_entries
 
-    print_verdict(verdict)
+    print_verdict(verdict, verdict.own_charter)
     typer.echo("")
     if verdict.outcome == "false":
         typer.echo("THIS EXPORT DOES NOT HOLD. What follows is what it says, and not what happened:")

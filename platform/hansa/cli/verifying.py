@@ -1,4 +1,4 @@
-"""`hansa audit verify`, `compare` and `fork`: offline, and with no code of the hub's."""
+"""`hansa audit verify`, `compare`, `fork` and `lost`: offline, and with no code of the hub's."""
 
 import json
 from collections import deque
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hansa.cli.exports import needed, replay_of, source_of
-from hansa.errors import Refused
+from hansa.errors import ProtocolViolation, Refused
 
 if TYPE_CHECKING:
     from hansa.verify.authors import Due
     from hansa.verify.compare import Copy
+    from hansa.verify.tiles import Source
     from hansa.verify.verdict import Verdict
 
 CODES = {"holds": 0, "open": 1, "false": 2}
@@ -30,7 +31,7 @@ Own = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    for command in (verify, compare, fork):
+    for command in (verify, compare, fork, lost):
         app.command()(command)
 
 
@@ -43,19 +44,43 @@ def verify(
     look at it; 2: something is false."""
     import msgspec
 
-    verdict = held(export, charter)
+    source, own = source_of(export), needed(charter)
+    with Signatures() as signatures:
+        verdict = _held(export, source, own, signatures)
+        former = {began: _former(export, source, began, signatures) for began in verdict.former}
     if as_json:
-        typer.echo(json.dumps(msgspec.to_builtins(verdict), indent=1))
+        typer.echo(json.dumps(msgspec.to_builtins(verdict) | {"former": msgspec.to_builtins(former)}, indent=1))
     else:
-        print_verdict(verdict)
-    raise typer.Exit(CODES[verdict.outcome])
+        print_verdict(verdict, verdict.own_charter)
+        for began, one in former.items():
+            typer.echo(f"\nThe log before, which began with version {began} of the charter:")
+            print_verdict(one, True) if not isinstance(one, str) else typer.echo(one)
+    outcomes = ["open" if isinstance(one, str) else one.outcome for one in (verdict, *former.values())]
+    raise typer.Exit(max(CODES[outcome] for outcome in outcomes))
 
 
 def held(export: Path, charter: Path | None) -> "Verdict":
+    """Of the log that goes on."""
+    with Signatures() as signatures:
+        return _held(export, source_of(export), needed(charter), signatures)
+
+
+def _held(export: Path, source: "Source", charter: bytes | None, signatures: "Signatures") -> "Verdict":
     from hansa.verify.verdict import verify
 
-    with Signatures() as signatures:
-        return verify(source_of(export), needed(charter), partial(replay_of, export), signatures.check)
+    return verify(source, charter, partial(replay_of, export), signatures.check)
+
+
+def _former(export: Path, source: "Source", began: int, signatures: "Signatures") -> "Verdict | str":
+    """Of a log that is over, or in a sentence why there is nothing to judge. Its charters are those of the one that is
+    not, which was held to the reader's."""
+    from hansa.verify.former import FOLDER
+    from hansa.verify.former import source_of as source_of_former
+
+    try:
+        return _held(export / FOLDER / str(began), source_of_former(source, began), None, signatures)
+    except ProtocolViolation as violation:
+        return str(violation)
 
 
 class Signatures:
@@ -89,7 +114,8 @@ class Signatures:
             yield waiting.popleft()()
 
 
-def print_verdict(verdict: "Verdict") -> None:
+def print_verdict(verdict: "Verdict", own: bool) -> None:
+    """`own`: whether the reader's own charter was given."""
     from hansa.verify.entries import about
 
     first = verdict.first_failure
@@ -118,7 +144,7 @@ def print_verdict(verdict: "Verdict") -> None:
         if count > len(shown):
             typer.echo(f"{severity}: and {count - len(shown)} more")
     typer.echo(f"charter version {verdict.charter}, digest {verdict.charter_digest}")
-    if not verdict.own_charter:
+    if not own:
         typer.echo("THIS CHARTER CAME WITH THE EXPORT. Compare its digest with that of your own charter, or give yours")
         typer.echo("with --charter: who makes up a consortium can make up its log.")
 
@@ -136,15 +162,16 @@ def compare(
     charter: Own = None,
     out: Annotated[Path | None, typer.Option("--out", help="Where a fork's evidence is written.")] = None,
 ) -> None:
-    """Tell whether two members hold one log. Exit code 0: they do; 2: the hub told them two stories."""
+    """Tell whether two members hold one log. Exit code 0: they do; 2: the hub told them two stories, or left out in a
+    new log how far the one before had gone."""
     from hansa.verify.compare import compare as compared
 
     found = compared(_copy(one), _copy(other), needed(charter))
     typer.echo(found.sentence)
-    if found.fork is not None:
-        if out is not None:
-            out.write_bytes(found.fork)
-            typer.echo(f"{out}: proves it to whoever has the charter; to check it, anywhere: hansa audit fork {out}")
+    if found.fork is not None and out is not None:
+        out.write_bytes(found.fork)
+        typer.echo(f"{out}: proves it to whoever has the charter; to check it, anywhere: hansa audit fork {out}")
+    if found.outcome in ("forked", "lost"):
         raise typer.Exit(2)
 
 
@@ -170,3 +197,23 @@ def fork(file: Annotated[Path, typer.Argument(metavar="FILE")], charter: Own = N
     typer.echo(f"charter digest {proven.charter}")
     if not proven.own_charter:
         typer.echo("THIS CHARTER CAME WITH THE FILE. Compare its digest with that of your own, or give --charter.")
+
+
+def lost(
+    export: Export,
+    copy: Annotated[Path, typer.Argument(metavar="FILE", help="A member's, as `hansa site kept` wrote it.")],
+    charter: Own = None,
+) -> None:
+    """List what the hub has lost of a member's entries, where a new log was begun. Exit code 0: nothing; 1: some."""
+    from hansa.verify.lost import find
+
+    found = find(source_of(export), needed(copy) or b"", needed(charter))
+    typer.echo(
+        f"'{found.site}' had cosigned {found.size} entries of {found.log}; of its own the hub holds {found.held}"
+    )
+    for entry in found.entries:
+        job = f", job {entry.run[:8]}" if entry.run else ""
+        typer.echo(f"  lost: its entry {entry.sequence}, {when(entry.milliseconds // 1000)}: {entry.act}{job}")
+    if charter is None:
+        typer.echo("THE CHARTER CAME WITH THE EXPORT. Compare its digest with that of your own, or give --charter.")
+    raise typer.Exit(1 if found.entries else 0)

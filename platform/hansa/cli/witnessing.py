@@ -1,4 +1,4 @@
-"""`hansa site entries|receipt|head|alarms|review`: an institution's own view of the hub's log."""
+"""`hansa site entries|receipt|head|kept|alarms|review`: an institution's own view of the hub's log."""
 
 import time
 from collections.abc import Iterator
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 Home = Annotated[Path, typer.Option("--home", envvar="HANSA_SITE_HOME", help="The site's home folder.")]
 Final = Annotated[bool, typer.Option("--final", help="The newest that a quorum cosigned.")]
+Log = Annotated[str, typer.Option("--log", help="The origin of a log that is over; default: the one that goes on.")]
 Out = Annotated[Path, typer.Option("--out", help="The file to write.")]
 
 
 def register(app: typer.Typer) -> None:
-    for command in (entries, receipt, head, alarms, review):
+    for command in (entries, receipt, head, kept, alarms, review):
         app.command()(command)
 
 
@@ -43,23 +44,34 @@ def entries(home: Home) -> None:
         print_own_entries(log_state.own(db))
 
 
-def receipt(home: Home, sequence: Annotated[int, typer.Argument(min=0)], out: Out) -> None:
+def receipt(home: Home, sequence: Annotated[int, typer.Argument(min=0)], out: Out, of_log: Log = "") -> None:
     """Write the receipt of one of this site's entries, a C2SP tlog-proof."""
     from hansa_site import log_state
 
     with _opened(home) as db:
-        out.write_bytes(log_state.receipt(db, sequence))
+        out.write_bytes(log_state.receipt(db, sequence, of_log))
     typer.echo(str(out))
 
 
-def head(home: Home, out: Out, final: Final = False) -> None:
+def head(home: Home, out: Out, final: Final = False, of_log: Log = "") -> None:
     """Write the newest checkpoint that this site cosigned, to be compared with an export or another member's."""
     from hansa_site import log_state
 
     with _opened(home) as db:
-        note = log_state.head(db, final=final)
+        note = log_state.head(db, final=final, origin=of_log)
     out.write_bytes(note)
     typer.echo(f"{out}; to compare it: hansa audit compare {out} EXPORT-OR-FILE")
+
+
+def kept(
+    home: Home, of_log: Annotated[str, typer.Argument(metavar="ORIGIN", help="Of a log that is over.")], out: Out
+) -> None:
+    """Write all that this site wrote in a log that is over, whatever its hub has lost of it."""
+    from hansa_site import log_state
+
+    with _opened(home) as db:
+        out.write_bytes(log_state.copy(db, of_log))
+    typer.echo(f"{out}; what the hub has lost of it: hansa audit lost EXPORT {out}")
 
 
 def alarms(home: Home, close: Annotated[int, typer.Option(help="The number of one that is settled.")] = 0) -> None:

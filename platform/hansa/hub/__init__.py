@@ -10,6 +10,7 @@ rounds.py       rounds of a job: open, close, and what follows
 records.py      the timelines
 log.py          the log: entries and their tree; log_check.py makes it anew, log_status.py says how it stands
 checkpoints.py  what members cosign, and the receipts they get
+new_log.py      how a log begins, the first one or one after a part was lost
 exports.py      the log as a folder; retention.py what is erased, and when
 evidence.py     what is kept so that totals can be recomputed
 overlap.py      what becomes of jobs and letters when the charter changes

@@ -5,7 +5,8 @@
     ask     every site that has not cosigned the newest one, or waits for receipts; again until it answers
     take    a site's answer: its cosignatures are checked and kept, or its refusal noted
 
-A checkpoint is final when a quorum of the charter's members has cosigned it.
+A checkpoint is final when a quorum of the charter's members has cosigned it. Sizes are counted from 0 here; in the
+database they count from the first row of their log.
 """
 
 import logging
@@ -16,10 +17,11 @@ from sqlalchemy import Engine, Select, func, select
 from sqlalchemy.orm import Session
 
 from hansa.audit import roster
-from hansa.audit.checkpoint import Checkpoint, add_cosignatures, cosigned
+from hansa.audit.checkpoint import Checkpoint, add_cosignatures, checked, cosigned
+from hansa.audit.log import ROWS, first_row
 from hansa.audit.note import Note, parse, parse_lines
-from hansa.audit.tree import consistency, inclusion
-from hansa.audit.witnessing import CONFLICT, GRANTED, Asked
+from hansa.audit.tree import Head, consistency, inclusion, root_at
+from hansa.audit.witnessing import CONFLICT, GRANTED, INCONSISTENT, Asked
 from hansa.charter import Charter
 from hansa.crypto.bundles import HubKeys
 from hansa.errors import ProtocolViolation
@@ -72,15 +74,18 @@ class Checkpoints:
         """A database that was restored from an older copy would sign a second text for sizes that members have seen:
         so after a start the witnesses are asked what they saw, and where one saw more there is no checkpoint."""
         rows = [row for row in db.scalars(select(WitnessRow)) if row.size]
-        if any(row.size > the_log.size(db) for row in rows):
+        there = the_log.size(db, first_row(self._desk.charter))
+        if any(row.size > there for row in rows):
             return False
         began = self._began or now
         return now >= began + PATIENCE or all(row.at >= began for row in rows)
 
     def _waiting(self, db: Session, now: float) -> list[tuple[str, About]]:
-        last = db.scalar(select(func.max(CheckpointRow.size)))
-        if last is None:
+        newest = newest_row(db, self._desk.charter)
+        if newest is None:
             return []
+        first = first_row(self._desk.charter)
+        last = newest.size - first
         known = {row.site: row for row in db.scalars(select(WitnessRow))}
         versions = {row.site: row.version for row in db.scalars(select(Member))}
         cosigned = who_cosigned(db, self._desk.charter, last)  # what a site says it did may have been lost on its way
@@ -95,7 +100,7 @@ class Checkpoints:
                 row is None
                 or row.at < (self._began or now)
                 or member.id not in cosigned
-                or row.receipted < _written(db, member.id, last)
+                or row.receipted < _written(db, member.id, last, first)
             )
             here = speaks(versions.get(member.id, "0.1.")) >= SINCE["checkpoint"]
             if here and behind and (asked is None or not now - asked.wait < asked.at <= now):
@@ -104,11 +109,11 @@ class Checkpoints:
 
 
 def _is_due(db: Session, charter: Charter, now: float) -> bool:
-    last = db.scalar(select(CheckpointRow).order_by(CheckpointRow.size.desc()).limit(1))
-    there = the_log.size(db)
+    last, first = newest_row(db, charter), first_row(charter)
+    end = first + the_log.size(db, first)
     if last is None or not last.at <= now:
-        return there > (0 if last is None else last.size)
-    if there == last.size or (now < last.at + PATIENCE and not is_final(db, charter, last.size)):
+        return end > (first if last is None else last.size)
+    if end == last.size or (now < last.at + PATIENCE and not is_final(db, charter, last.size - first)):
         return False
     released = select(EntryRow.number).where(EntryRow.number >= last.size, EntryRow.act == "released").limit(1)
     return now >= last.at + EVERY or db.scalar(released) is not None
@@ -117,28 +122,38 @@ def _is_due(db: Session, charter: Charter, now: float) -> bool:
 def make(db: Session, desk: Desk, now: float) -> None:
     """Signs the tree as it stands; the note is kept before anybody sees it. Two processes make one text."""
     the_log.lock(db)
-    head = the_log.head(db)
-    if not head.size or db.get(CheckpointRow, head.size) is not None:
+    first = first_row(desk.charter)
+    head = the_log.head(db, first)
+    if not head.size or db.get(CheckpointRow, first + head.size) is not None:
         return
     if not isinstance(desk.keys, HubKeys):
         raise TypeError("the hub alone signs checkpoints")
     note = roster.log_signer(desk.charter, desk.keys).sign(Checkpoint(desk.charter.origin, head).text)
-    db.add(CheckpointRow(size=head.size, note=bytes(note), at=now))
+    db.add(CheckpointRow(size=first + head.size, note=bytes(note), at=now))
+
+
+def newest_row(db: Session, charter: Charter) -> CheckpointRow | None:
+    """The last checkpoint that was made of this charter's log."""
+    first = first_row(charter)
+    of_log = CheckpointRow.size > first, CheckpointRow.size < first + ROWS
+    return db.scalar(select(CheckpointRow).where(*of_log).order_by(CheckpointRow.size.desc()).limit(1))
 
 
 def shown(db: Session, charter: Charter, site: str) -> Shown:
     """What a site is asked: the newest checkpoint, from the one that it cosigned last; with its receipts."""
-    row = db.scalars(select(CheckpointRow).order_by(CheckpointRow.size.desc()).limit(1)).one()
-    known = db.get(WitnessRow, site)
+    row, known, first = newest_row(db, charter), db.get(WitnessRow, site), first_row(charter)
+    if row is None:
+        raise LookupError("the log has no checkpoint that could be shown")
+    size = row.size - first
     old, receipted = (known.size, known.receipted) if known is not None else (0, 0)
-    read = the_log.reader(db)
-    proof = consistency(old, row.size, read) if 0 < old <= row.size else ()
-    own = select(EntryRow.number).where(EntryRow.by == site, EntryRow.sequence >= receipted)
+    read = the_log.reader(db, first)
+    proof = consistency(old, size, read) if 0 < old <= size else ()
+    own = select(EntryRow.number).where(EntryRow.by == site, EntryRow.sequence >= first + receipted)
     numbers = db.scalars(own.where(EntryRow.number < row.size).order_by(EntryRow.sequence).limit(MOST_ENTRIES)).all()
-    places = tuple(Place(number, inclusion(number, row.size, read)) for number in numbers)
+    places = tuple(Place(number - first, inclusion(number - first, size, read)) for number in numbers)
     final = newest_final(db, charter)
-    body = bytes(Asked(min(old, row.size), proof, parse(row.note)))
-    return Shown(body, receipted, places, b"" if final is None else bytes(note_of(db, final)))
+    body = bytes(Asked(min(old, size), proof, parse(row.note)))
+    return Shown(body, receipted, places, b"" if final is None else bytes(note_of(db, final, first)))
 
 
 def take(db: Session, desk: Desk, site: str, answer: Cosigned, now: float) -> None:
@@ -149,22 +164,55 @@ def take(db: Session, desk: Desk, site: str, answer: Cosigned, now: float) -> No
     db.add(row)
     if answer.status == GRANTED:
         _keep(db, desk.charter, site, answer)
-        row.size, row.refusal = max(row.size, answer.size), ""
+        row.size, row.refusal, row.seen = max(row.size, answer.size), "", None
     elif answer.status == CONFLICT and answer.body.strip().isdigit() and len(answer.body) < 20:
-        row.size, there = int(answer.body), the_log.size(db)
-        row.refusal = "" if row.size <= there else f"it has cosigned {row.size} entries, and this log has {there}"
+        _take_conflict(db, desk, row, answer)
     else:
         row.refusal = sentence(f"{answer.status}: {answer.body.decode('utf-8', 'replace')}")
+        if answer.status == INCONSISTENT and seen_head(desk.charter, desk.former, answer.seen) is not None:
+            row.seen = answer.seen
     if row.refusal:
         log.warning("'%s' does not cosign the log: %s", site, row.refusal)
-    row.at, row.receipted = now, answer.receipted
+    row.at, row.receipted, row.heard = now, answer.receipted, True
+
+
+def _take_conflict(db: Session, desk: Desk, row: WitnessRow, answer: Cosigned) -> None:
+    """A site has cosigned another size than the hub believed. One larger than the log is believed with the checkpoint
+    itself alone: a member could say any number, and the log would get no checkpoint any more."""
+    first, size = first_row(desk.charter), int(answer.body)
+    head = seen_head(desk.charter, desk.former, answer.seen)
+    there = the_log.size(db, first)
+    if size <= there:
+        row.size, row.refusal = size, ""
+        other = head is not None and head.size == size and root_at(size, the_log.reader(db, first)) != head.root
+        row.seen = answer.seen if other else None
+    elif head is not None and head.size == size:
+        row.size, row.seen = size, answer.seen
+        row.refusal = f"it has cosigned {size} entries, and this log has {there}"
+    else:
+        row.refusal = (
+            f"it says that it has cosigned {size} entries, this log has {there}, and it shows no such checkpoint"
+        )
+
+
+def seen_head(charter: Charter, former: Sequence[Charter], note: bytes) -> Head | None:
+    """Of a checkpoint of this charter's log that the hub signed, with this version's key or an older one; of anything
+    else None."""
+    for version in (charter, *reversed(former)):
+        try:
+            if version.witnessed and version.origin == charter.origin:
+                return checked(parse(note), roster.log_key(version)).head
+        except ProtocolViolation:
+            continue
+    return None
 
 
 def _keep(db: Session, charter: Charter, site: str, answer: Cosigned) -> None:
-    kept = db.get(CheckpointRow, answer.size)
+    size = first_row(charter) + answer.size
+    kept = db.get(CheckpointRow, size)
     if kept is None:
         raise ProtocolViolation(f"'{site}' cosigns a checkpoint of {answer.size} entries, and there is none")
-    if db.get(CosignatureRow, (answer.size, site)) is not None:
+    if db.get(CosignatureRow, (size, site)) is not None:
         return
     keys = roster.witness_keys(charter, charter.member(site))
     note = parse(kept.note)
@@ -173,7 +221,7 @@ def _keep(db: Session, charter: Charter, site: str, answer: Cosigned) -> None:
     if site not in times:
         raise ProtocolViolation(f"'{site}' cosigns with one key and not with both")
     lines = "".join(map(str, signed.lines[len(note.lines) :])).encode()
-    db.add(CosignatureRow(size=answer.size, site=site, lines=lines, at=float(times[site])))
+    db.add(CosignatureRow(size=size, site=site, lines=lines, at=float(times[site])))
 
 
 def is_final(db: Session, charter: Charter, size: int) -> bool:
@@ -181,35 +229,40 @@ def is_final(db: Session, charter: Charter, size: int) -> bool:
 
 
 def who_cosigned(db: Session, charter: Charter, size: int) -> list[str]:
-    found = db.scalars(select(CosignatureRow.site).where(CosignatureRow.size == size).order_by(CosignatureRow.site))
+    of_size = CosignatureRow.size == first_row(charter) + size
+    found = db.scalars(select(CosignatureRow.site).where(of_size).order_by(CosignatureRow.site))
     members = {member.id for member in charter.members}
     return [site for site in found if site in members]
 
 
 def newest_final(db: Session, charter: Charter) -> int | None:
     """The size of the newest checkpoint that a quorum cosigned."""
-    return db.scalar(_finals(charter).order_by(CosignatureRow.size.desc()).limit(1))
+    row = db.scalar(_finals(charter).order_by(CosignatureRow.size.desc()).limit(1))
+    return None if row is None else row - first_row(charter)
 
 
 def finals(db: Session, charter: Charter) -> Sequence[int]:
     """The sizes of all that a quorum cosigned, smallest first."""
-    return db.scalars(_finals(charter).order_by(CosignatureRow.size)).all()
+    return [row - first_row(charter) for row in db.scalars(_finals(charter).order_by(CosignatureRow.size))]
 
 
 def _finals(charter: Charter) -> Select[int]:
-    sites = CosignatureRow.site.in_([member.id for member in charter.members])
-    query = select(CosignatureRow.size).where(sites).group_by(CosignatureRow.size)
-    return query.having(func.count() >= charter.quorum)
+    first, sites = first_row(charter), [member.id for member in charter.members]
+    of_log = CosignatureRow.size > first, CosignatureRow.size < first + ROWS
+    query = select(CosignatureRow.size).where(*of_log, CosignatureRow.site.in_(sites))
+    return query.group_by(CosignatureRow.size).having(func.count() >= charter.quorum)
 
 
-def note_of(db: Session, size: int) -> Note:
+def note_of(db: Session, size: int, first: int = 0) -> Note:
     """The checkpoint of this size, with all its cosignatures."""
-    note = parse(db.get_one(CheckpointRow, size).note)
-    rows = db.scalars(select(CosignatureRow).where(CosignatureRow.size == size).order_by(CosignatureRow.site))
+    note = parse(db.get_one(CheckpointRow, first + size).note)
+    of_size = CosignatureRow.size == first + size
+    rows = db.scalars(select(CosignatureRow).where(of_size).order_by(CosignatureRow.site))
     return Note(note.text, (*note.lines, *(line for row in rows for line in parse_lines(row.lines.decode()))))
 
 
-def _written(db: Session, site: str, size: int) -> int:
+def _written(db: Session, site: str, size: int, first: int) -> int:
     """How many of the first `size` entries are by `site`."""
-    last = db.scalar(select(func.max(EntryRow.sequence)).where(EntryRow.by == site, EntryRow.number < size))
-    return 0 if last is None else last + 1
+    of_log = EntryRow.number < first + size, EntryRow.sequence >= first
+    last = db.scalar(select(func.max(EntryRow.sequence)).where(EntryRow.by == site, *of_log))
+    return 0 if last is None else last - first + 1

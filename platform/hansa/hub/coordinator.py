@@ -4,7 +4,7 @@
     admit  asks for the consents to jobs whose turn has come (`line.py`)
     tick   closes the rounds whose deadline has passed
     add_up makes some chunks of a large total; any number of workers may
-    adopt  opens the log and notes the charter in it, once a version
+    adopt  opens the log (`new_log.py`) and notes the charter in it, once a version
 
 What a letter does is in the methods named after its kind. What a closed round leads to is in `rounds.py`.
 Time is an argument; keys are the desk's. Chance is drawn by HPKE alone.
@@ -17,12 +17,13 @@ from sqlalchemy import Engine, and_, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 import hansa
+from hansa.audit.log import first_row
 from hansa.audit.log import read as read_entry
 from hansa.crypto.keys import verify
 from hansa.errors import NotEnoughSites, ProtocolViolation, Refused
-from hansa.hub import line, models, overlap, rounds
+from hansa.hub import line, models, new_log, overlap, rounds
 from hansa.hub.checkpoints import Checkpoints
-from hansa.hub.log import open_log, record, take_entries
+from hansa.hub.log import record, take_entries
 from hansa.hub.models import EntryRow, Job, Member, Participant, TotalChunk
 from hansa.hub.records import tell
 from hansa.mail import boxes
@@ -30,7 +31,6 @@ from hansa.mail.boxes import Desk, Inbox
 from hansa.mail.database import passes
 from hansa.mail.letters import (
     SINCE,
-    STANDING,
     AskConsent,
     Budgets,
     Entries,
@@ -69,13 +69,14 @@ class Coordinator:
     def __init__(self, engine: Engine, reading: Engine, desk: Desk) -> None:
         self._engine, self._reading, self._desk = engine, reading, desk
         self._checkpoints = Checkpoints(engine, reading, desk)
+        self._over = {boxes.standing(one) for one in new_log.logs(desk.charter, desk.former)}
 
     def adopt(self, now: float) -> None:
         """At the start of a process. Rounds that ran out while no hub ran get their time again: their replies may
         wait in the mailboxes, and their requests in the outbox. Totals that were being added up are given out again:
         who had them may have been killed too."""
         with Session(self._engine) as db, db.begin():
-            open_log(db, self._desk, now)
+            new_log.open_log(db, self._desk, now)
             self._adopt_charter(db, now)
             overlap.settle(db, self._desk, now)
             for member in db.scalars(select(Member).order_by(Member.site)):
@@ -88,7 +89,8 @@ class Coordinator:
     def _adopt_charter(self, db: Session, now: float) -> None:
         charter = self._desk.charter
         adopted = {"version": str(charter.version), "charter": charter.digest.hex()}
-        last = db.scalar(select(EntryRow).where(EntryRow.act == "charter adopted").order_by(EntryRow.number.desc()))
+        adoptions = select(EntryRow).where(EntryRow.act == "charter adopted", EntryRow.number >= first_row(charter))
+        last = db.scalar(adoptions.order_by(EntryRow.number.desc()).limit(1))
         if last is None or read_entry(last.data).details != adopted:
             record(db, self._desk, now, "charter adopted", details=adopted)
 
@@ -212,8 +214,10 @@ class Coordinator:
                 rounds.end(db, self._desk, job, status, reason, now)
 
     def _work_off(self, run: RunId, now: float) -> None:
-        """Every letter of the run that waits."""
+        """Every letter of the run that waits; none of a site that still writes under a log that is over."""
         with Session(self._engine) as db, db.begin():
+            if run in self._over:
+                boxes.done_with(db, run, now)
             db.get(Job, run, with_for_update=True)
             while (row := boxes.ready(db, run)) is not None and self._work_off_one(db, row, now):
                 pass
@@ -310,7 +314,7 @@ class Coordinator:
         if speaks(member.version) >= SINCE["welcome"] and member.site in {one.id for one in self._desk.charter.members}:
             self._desk.hear(member.site, speaks(member.version))
             reason = apart(hansa.__version__, member.version)
-            self._desk.write(db, member.site, STANDING, "welcome", Welcome(hansa.__version__, reason), now)
+            self._desk.write(db, member.site, self._desk.standing, "welcome", Welcome(hansa.__version__, reason), now)
 
     def _plan_signed(self, db: Session, job: Job, plan: Plan, sender: str, payload: Signed, now: float) -> None:
         if job.status != "proposed" or sender != plan.proposer or payload.plan != plan.digest:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec.structs import asdict
+from sqlalchemy.orm import Session
 
 from hansa import charter as charters
 from hansa import key_file
@@ -13,8 +14,10 @@ from hansa.charter import Charter, HubParty, Member, hub_of
 from hansa.crypto.bundles import HUB_BYTES, HubKeys
 from hansa.errors import Refused
 from hansa.hub import kits
+from hansa.hub import new_log as logs
 from hansa.hub import settings as hub_settings
 from hansa.mail import charter_files, renewal
+from hansa.mail.database import open_engine
 from hansa.mail.founding import Request, complete, read_draft
 
 
@@ -48,6 +51,21 @@ def amend(
         members[card.id] = card
     changed = charters.rules_from({**_plain(before), **rules})
     return charters.draft(before.consortium, hub, list(members.values()), changed, before.origin, before).encoded
+
+
+def new_log(home: Path) -> tuple[bytes, str]:
+    """The version after the one that holds, which begins a new log and changes nothing else; and in a sentence what
+    becomes of the old one. Refused where the log can go on, or too few members were asked what they know of it."""
+    before = _held(home)
+    engine = open_engine(hub_settings.read_settings(home).database, reading=True)
+    try:
+        with Session(engine) as db:
+            logs.check_due(db, before)
+            known = logs.told(db, before)
+    finally:
+        engine.dispose()
+    origin, members = charters.next_origin(before), list(before.members)
+    return charters.draft(before.consortium, before.hub, members, before.rules, origin, before).encoded, known
 
 
 def finish(home: Path, drafted: bytes, signatures: Sequence[bytes]) -> tuple[Charter, bytes]:

@@ -6,6 +6,8 @@
     charters/<version>            every version of the charter, with its signatures
     payloads/<commitment>         what entries commit to, as far as it was not erased
     evidence/<run>                from what a job's totals and answer are recomputed
+    former/<version>/             the same of each log that is over, by the version that began it; its tree goes as far
+                                  as this hub has it, which may be beyond its last checkpoint
 
 What was written after that checkpoint is not in it. Nothing here shows an input of a site.
 """
@@ -19,14 +21,17 @@ from sqlalchemy.orm import Session
 from hansa import charter as charters
 from hansa import evidence_file
 from hansa.audit import roster
+from hansa.audit.log import first_row, read
 from hansa.audit.proof import Receipt
 from hansa.audit.tiles import export as tiles_of
 from hansa.audit.tree import inclusion
 from hansa.charter import Charter
 from hansa.errors import Refused
-from hansa.hub import checkpoints, log, queries
+from hansa.hub import checkpoints, log, new_log, queries
 from hansa.hub.actions import Hub
-from hansa.hub.models import CheckpointRow, EntryRow, Job, PayloadRow
+from hansa.hub.models import EntryRow, Job, PayloadRow
+
+FORMER = "former"
 
 
 def export(hub: Hub, out: Path, with_evidence: bool = True) -> tuple[int, bool]:
@@ -36,28 +41,51 @@ def export(hub: Hub, out: Path, with_evidence: bool = True) -> tuple[int, bool]:
     charter = hub.desk.charter
     if not charter.witnessed:
         raise Refused("the charter is of Hansa 0.1 and names no key for a log: `hansa charter amend` gives it one")
-    out.mkdir(parents=True, exist_ok=True)
     with Session(hub.reading) as db:
         size, final = _newest(db, charter)
-        _write(out / "checkpoint", bytes(checkpoints.note_of(db, size)))
-        _write(out / "policy", str(roster.policy(charter)).encode())
-        for path, content in tiles_of(size, log.reader(db), lambda start, end: _entries(db, start, end)):
-            _write(out / path, content)
-        for earlier in checkpoints.finals(db, charter):
-            if earlier < size:
-                _write(out / "checkpoints" / str(earlier), bytes(checkpoints.note_of(db, earlier)))
-        for version, content in signed_charters(hub.home).items():
-            _write(out / "charters" / str(version), content)
-        committed = {log.read_entry(db, number).payload for number in range(size)}
-        for row in db.scalars(select(PayloadRow).execution_options(yield_per=100)):
-            if row.commitment in committed:
-                _write(out / "payloads" / row.commitment.hex(), row.payload)
-        released = select(EntryRow.run).where(EntryRow.act == "released", EntryRow.number < size)
-        runs = list(db.scalars(released.order_by(EntryRow.number)))
-        kept = [run for run in runs if db.scalar(select(Job.answer).where(Job.run == run)) is not None]
-    for run in kept if with_evidence else ():
-        _write_evidence(hub, out, run)
+        if not size:
+            raise Refused("the log has no checkpoint yet: a hub that runs makes one within seconds")
+        runs = {out: _write_log(hub, db, out, charter, size)}
+        over = new_log.logs(charter, hub.desk.former)
+        for before, after in zip(over, [*over, charter][1:], strict=True):
+            if before.witnessed:
+                folder = out / FORMER / str(before.log_began)
+                runs[folder] = _write_log(hub, db, folder, before, _newest(db, before)[0])
+                _write_tiles(db, folder, before, _held(db, before, after))
+    for folder, kept in runs.items():
+        for run in kept if with_evidence else ():
+            _write_evidence(hub, folder, run)
     return size, final
+
+
+def _write_log(hub: Hub, db: Session, out: Path, charter: Charter, size: int) -> list[str]:
+    """One log up to its checkpoint of this size; gives the runs of which there may be evidence. 0: it has none."""
+    first = first_row(charter)
+    for version, content in signed_charters(hub.home).items():
+        if version <= charter.version:
+            _write(out / "charters" / str(version), content)
+    _write(out / "policy", str(roster.policy(charter)).encode())
+    if not size:
+        return []
+    _write(out / "checkpoint", bytes(checkpoints.note_of(db, size, first)))
+    _write_tiles(db, out, charter, size)
+    for earlier in checkpoints.finals(db, charter):
+        if earlier < size:
+            _write(out / "checkpoints" / str(earlier), bytes(checkpoints.note_of(db, earlier, first)))
+    committed = {log.read_entry(db, number, first).payload for number in range(size)}
+    for row in db.scalars(select(PayloadRow).execution_options(yield_per=100)):
+        if row.commitment in committed:
+            _write(out / "payloads" / row.commitment.hex(), row.payload)
+    here = EntryRow.number >= first, EntryRow.number < first + size
+    released = select(EntryRow.run).where(EntryRow.act == "released", *here)
+    runs = list(db.scalars(released.order_by(EntryRow.number)))
+    return [run for run in runs if db.scalar(select(Job.answer).where(Job.run == run)) is not None]
+
+
+def _write_tiles(db: Session, out: Path, charter: Charter, size: int) -> None:
+    first = first_row(charter)
+    for path, content in tiles_of(size, log.reader(db, first), lambda start, end: _entries(db, first, start, end)):
+        _write(out / path, content)
 
 
 def _write_evidence(hub: Hub, out: Path, run: str) -> None:
@@ -72,16 +100,17 @@ def _write_evidence(hub: Hub, out: Path, run: str) -> None:
 def receipt(hub: Hub, number: int) -> bytes:
     """The C2SP tlog-proof of an entry, under the oldest final checkpoint that covers it."""
     charter = hub.desk.charter
+    first = first_row(charter)
     with Session(hub.reading) as db:
-        row = db.get(EntryRow, number)
+        row = db.get(EntryRow, first + number)
         if row is None:
-            raise Refused(f"the log has no entry {number}: it has {log.size(db)}")
+            raise Refused(f"the log has no entry {number}: it has {log.size(db, first)}")
         covering = [size for size in checkpoints.finals(db, charter) if size > number]
         if not covering:
             raise Refused(f"entry {number} is not final yet: {charter.quorum} members must cosign a checkpoint first")
         size = covering[0]
-        path = inclusion(number, size, log.reader(db))
-        return bytes(Receipt(row.data, number, path, checkpoints.note_of(db, size)))
+        path = inclusion(number, size, log.reader(db, first))
+        return bytes(Receipt(row.data, number, path, checkpoints.note_of(db, size, first)))
 
 
 def signed_charters(home: Path) -> dict[int, bytes]:
@@ -92,17 +121,24 @@ def signed_charters(home: Path) -> dict[int, bytes]:
 
 
 def _newest(db: Session, charter: Charter) -> tuple[int, bool]:
+    """(size, whether it is final) of the newest final checkpoint, or else of the newest; 0 if there is none."""
     final = checkpoints.newest_final(db, charter)
     if final is not None:
         return final, True
-    last = db.scalar(select(CheckpointRow.size).order_by(CheckpointRow.size.desc()).limit(1))
-    if last is None:
-        raise Refused("the log has no checkpoint yet: a hub that runs makes one within seconds")
-    return last, False
+    last = checkpoints.newest_row(db, charter)
+    return (0, False) if last is None else (last.size - first_row(charter), False)
 
 
-def _entries(db: Session, start: int, end: int) -> Sequence[bytes]:
-    found = select(EntryRow.data).where(EntryRow.number >= start, EntryRow.number < end)
+def _held(db: Session, before: Charter, after: Charter) -> int:
+    """How much of a log that is over the next one's first entry commits to; a process that was not started anew may
+    have written more."""
+    there, first = log.size(db, first_row(before)), db.get(EntryRow, first_row(after))
+    said = "" if first is None else read(first.data).details.get("former size", "")
+    return min(int(said), there) if said.isdecimal() else there
+
+
+def _entries(db: Session, first: int, start: int, end: int) -> Sequence[bytes]:
+    found = select(EntryRow.data).where(EntryRow.number >= first + start, EntryRow.number < first + end)
     return db.scalars(found.order_by(EntryRow.number)).all()
 
 

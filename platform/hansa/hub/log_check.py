@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from hansa.audit import former
 from hansa.audit.checkpoint import parse_text
-from hansa.audit.log import read
+from hansa.audit.log import ROWS, read
 from hansa.audit.note import parse
 from hansa.audit.tree import Head, new_nodes, peaks, root_at
 from hansa.crypto.merkle import leaf
@@ -20,34 +20,37 @@ from hansa.errors import ProtocolViolation
 from hansa.hub.models import CheckpointRow, EntryRow, FormerLog, NodeRow
 
 
-def check(db: Session) -> Head:
-    """The head of the tree; ProtocolViolation names the first entry or checkpoint that is not of it."""
-    notes = db.execute(select(CheckpointRow.size, CheckpointRow.note))
-    heads = {size: parse_text(parse(note).text).head for size, note in notes}
-    query = select(EntryRow.number, EntryRow.data).order_by(EntryRow.number)
-    made = Tree()
-    for place, (number, data) in enumerate(db.execute(query.execution_options(yield_per=500))):
+def check(db: Session, first: int = 0) -> Head:
+    """The head of the log's tree that begins at the row `first`; ProtocolViolation names the first entry or checkpoint
+    that is not of it."""
+    end = first + ROWS
+    notes = select(CheckpointRow.size, CheckpointRow.note).where(CheckpointRow.size > first, CheckpointRow.size < end)
+    heads = {size - first: parse_text(parse(note).text).head for size, note in db.execute(notes)}
+    query = select(EntryRow.number, EntryRow.data).where(EntryRow.number >= first, EntryRow.number < end)
+    made, rows = Tree(), db.execute(query.order_by(EntryRow.number).execution_options(yield_per=500))
+    for place, (number, data) in enumerate(rows):
         entry = read(data)
-        if number != place:
+        if number != first + place:
             raise ProtocolViolation(f"the log has no entry {place}")
-        if not place and entry.act == "log opened":
+        if not place and not first and entry.act == "log opened":
             _check_former(db, entry.details)
         made.grow(data)
         if heads.get(made.size, made.head()) != made.head():
             raise ProtocolViolation(f"the checkpoint of {made.size} entries is not of the entries that are here")
     if made.size < max(heads, default=0):
         raise ProtocolViolation(f"the log ends after {made.size} entries, and a checkpoint has {max(heads)}")
-    if _levels(db) != made.levels():
+    if _levels(db, first) != made.levels():
         raise ProtocolViolation("the nodes of the tree are not those of its entries")
     return made.head()
 
 
-def _levels(db: Session) -> dict[int, bytes]:
+def _levels(db: Session, first: int) -> dict[int, bytes]:
     """A digest over the nodes of each level, as they are kept."""
     query = select(NodeRow.level, NodeRow.place, NodeRow.digest).order_by(NodeRow.level, NodeRow.place)
+    query = query.where(NodeRow.place >= first, NodeRow.place < first + ROWS)
     found: dict[int, Any] = defaultdict(sha256)
     for level, place, digest in db.execute(query.execution_options(yield_per=500)):
-        found[level].update(place.to_bytes(8, "big") + digest)
+        found[level].update((place - first).to_bytes(8, "big") + digest)
     return {level: state.digest() for level, state in found.items()}
 
 

@@ -145,7 +145,8 @@ class FormerLog(Base):
 
 
 class EntryRow(Base):
-    """An entry of the log (`audit/log.py`). Triggers deny UPDATE and DELETE here, and in nodes and checkpoints."""
+    """An entry of the log (`audit/log.py`). Triggers deny UPDATE and DELETE here, and in nodes and checkpoints.
+    Numbers, sequences, places and sizes in these tables count from their log's first row (`audit.log.first_row`)."""
 
     __tablename__ = "log_entry"
     __table_args__ = (UniqueConstraint("by", "sequence"), Index("log_entry_run", "run", "number"))
@@ -197,7 +198,7 @@ class PayloadRow(Base):
 
 class WitnessRow(Base):
     """What a member's site last said: how large the tree is that it cosigned, and of how many of its own entries it
-    has a receipt."""
+    has a receipt. Of the newest log alone: they begin anew with it."""
 
     __tablename__ = "log_witness"
     site: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -205,3 +206,5 @@ class WitnessRow(Base):
     receipted: Mapped[int] = mapped_column(BigInteger)
     refusal: Mapped[str] = mapped_column(Text, default="")  # why it does not cosign, if so
     at: Mapped[float] = mapped_column(Double)
+    heard: Mapped[bool] = mapped_column(default=True)  # since the hub last started with nothing lost
+    seen: Mapped[bytes | None] = mapped_column(LargeBinary)  # a checkpoint that it cosigned, and not of this tree

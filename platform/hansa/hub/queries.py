@@ -13,11 +13,12 @@ from sqlalchemy.orm import Session
 
 from hansa import access
 from hansa.access import may
+from hansa.audit.log import ROWS, first_row
 from hansa.audit.log import read as read_entry
 from hansa.charter import Charter
 from hansa.crypto.merkle import leaf
 from hansa.errors import Refused
-from hansa.hub import checkpoints, log_check, models, people
+from hansa.hub import checkpoints, log_check, models, new_log, people
 from hansa.hub import evidence as kept
 from hansa.hub import log as the_log
 from hansa.hub.actions import Hub, thing_of
@@ -90,7 +91,8 @@ class JobDetail(Struct, frozen=True):
 
 
 class LogEntry(Struct, frozen=True):
-    """`final`: a quorum of the members has cosigned a checkpoint that covers it."""
+    """`final`: a quorum of the members has cosigned a checkpoint that covers it. `log`: the origin of the one that it
+    is the entry `number` of."""
 
     number: int
     at: float
@@ -100,6 +102,7 @@ class LogEntry(Struct, frozen=True):
     details: dict[str, str]
     digest: str
     final: bool
+    log: str
 
 
 class WitnessView(Struct, frozen=True):
@@ -245,7 +248,9 @@ EVERYTHING = Wanted()
 
 
 def log(hub: Hub, limit: int = 200, run: str = "", wanted: Wanted = EVERYTHING) -> list[LogEntry]:
-    """The newest entries first, all or those of one run; how its id begins is enough."""
+    """The newest entries first: all, or those of one run (how its id begins is enough); of logs that are over, those
+    too."""
+    agreed = hub.desk.charter
     query = select(EntryRow).where(EntryRow.at >= wanted.since, EntryRow.at < wanted.until)
     if run:
         query = query.where(EntryRow.run.startswith(run, autoescape=True) if len(run) < 32 else EntryRow.run == run)
@@ -255,11 +260,13 @@ def log(hub: Hub, limit: int = 200, run: str = "", wanted: Wanted = EVERYTHING) 
         query = query.where(EntryRow.act == wanted.act)
     with Session(hub.reading) as db:
         rows = db.scalars(query.order_by(EntryRow.number.desc()).limit(limit)).all()
-        final = checkpoints.newest_final(db, hub.desk.charter) or 0
+        each = [*new_log.logs(agreed, hub.desk.former), agreed]
+        final = {first_row(one): checkpoints.newest_final(db, one) or 0 for one in each}
     found = []
     for row in rows:
-        entry, digest = read_entry(row.data), leaf(row.data).hex()
-        found.append(LogEntry(row.number, row.at, row.act, row.by, row.run, entry.details, digest, row.number < final))
+        entry, digest, number = read_entry(row.data), leaf(row.data).hex(), row.number % ROWS
+        is_final = number < final.get(row.number - number, 0)
+        found.append(LogEntry(number, row.at, row.act, row.by, row.run, entry.details, digest, is_final, entry.log))
     return found
 
 
@@ -297,7 +304,7 @@ def costs(hub: Hub, question: Question) -> list[Cost]:
 def log_state(hub: Hub) -> LogState:
     agreed = hub.desk.charter
     with Session(hub.reading) as db:
-        head, final = the_log.head(db), checkpoints.newest_final(db, agreed) or 0
+        head, final = the_log.head(db, first_row(agreed)), checkpoints.newest_final(db, agreed) or 0
         rows = {row.site: row for row in db.scalars(select(WitnessRow))}
     if not agreed.witnessed:
         return LogState(head.size, head.root.hex(), 0, 0, ())
@@ -313,9 +320,12 @@ def log_state(hub: Hub) -> LogState:
 
 
 def check_log(hub: Hub) -> tuple[int, str]:
-    """(size, root) of the log, after `log_check.check`; ProtocolViolation names the first thing that does not hold."""
+    """(size, root) of the log, after `log_check.check` of this one and of those that are over; ProtocolViolation names
+    the first thing that does not hold."""
     with Session(hub.reading) as db:
-        head = log_check.check(db)
+        for former in new_log.logs(hub.desk.charter, hub.desk.former):
+            log_check.check(db, first_row(former))
+        head = log_check.check(db, first_row(hub.desk.charter))
     return head.size, head.root.hex()
 
 

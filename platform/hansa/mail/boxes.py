@@ -107,6 +107,11 @@ class SetAside(Base):
     at: Mapped[float]
 
 
+def standing(charter: Charter) -> str:
+    """That of the first log is STANDING."""
+    return f"{charter.log_began - 1:032x}"
+
+
 class Desk:
     """One party's name, keys and charter over its boxes, and where its chunks lie. `keys` may be what opens them: that
     takes long, and many commands need none.
@@ -138,6 +143,12 @@ class Desk:
     @property
     def keys(self) -> HubKeys | MemberKeys:
         return self.held[0]
+
+    @property
+    def standing(self) -> str:
+        """The run of letters that belong to no job. Each log has one of its own: a hub that was restored has lost such
+        letters, and can't count on from where its sites are."""
+        return standing(self.charter)
 
     @property
     def signing(self) -> SigningKey:

@@ -45,7 +45,8 @@ def _parties(charter: Charter, before: Charter) -> Iterator[str]:
     if charter.hub != before.hub:
         yield f"new keys: the hub, fingerprint now {fingerprint(charter.hub)}"
     if charter.origin != before.origin:
-        yield f"another log: {charter.origin}, before {before.origin}"
+        lost = "what the hub has lost of it stays lost"
+        yield f"a new log begins: {charter.origin}; nothing more is written to {before.origin}, and {lost}"
 
 
 def _rules(charter: Charter, before: Charter) -> Iterator[str]:

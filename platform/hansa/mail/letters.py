@@ -194,12 +194,13 @@ class Shown(Payload, frozen=True):
 
 class Cosigned(Payload, frozen=True):
     """The answer of a witness about the checkpoint of this `size`; `receipted`: of how many of its own entries, counted
-    from the first, it has a receipt."""
+    from the first, it has a receipt. `seen`: the checkpoint that it cosigned last, if it does not cosign this one."""
 
     size: Annotated[int, Meta(ge=0, le=2**53)]
     status: Annotated[int, Meta(ge=200, le=599)]
     body: Annotated[bytes, Meta(max_length=2**14)]
     receipted: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    seen: Annotated[bytes, Meta(max_length=2**14)] = b""
 
 
 PAYLOADS: dict[str, type[Payload]] = {

@@ -12,4 +12,5 @@ the bytes, it ends with a `Verdict`, or with one of our errors where there is no
     jobs.py         a job, from its proposal to its end        payloads.py     what commitments open to
     compare.py      two copies of one log                      forks.py        evidence that a hub told two stories
     shown.py        entries, for a person to read
+    former.py       a log that went before, and was lost       lost.py         what a member's copy still shows of it
 """

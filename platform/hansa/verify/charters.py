@@ -3,10 +3,13 @@
     digest    = SHA-256("hansa/v1/charter" ‖ 0x00 ‖ length ‖ charter)
     signature = Ed25519("hansa/v1/charter" ‖ 0x00 ‖ charter), and from format 2 on ML-DSA-65 over the same
 
+A version may begin a new log: its origin then ends in "/v" and the version, and nothing else of it differs.
+
 The first version is signed by all that it names; each later one by the threshold of its own members and of the members
 of the one before, whose digest it names.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
@@ -17,6 +20,7 @@ from hansa.verify.encoding import canonical, digest, ed25519_holds, label, latti
 from hansa.verify.notes import LATTICE_WITNESS, LOG, WITNESS, Key
 
 HUB = "hub"
+_LATER_LOG = re.compile(r"(.+)/v([1-9][0-9]{0,9})")
 Key32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,31}\Z")]
 
@@ -98,7 +102,8 @@ class Member(Struct, frozen=True):
 
 
 class Charter(Struct, frozen=True):
-    """Of either format. `log` is empty under format 1."""
+    """Of either format. `log` is empty under format 1. `agreed`: all that a version leaves as it is which begins a new
+    log."""
 
     format: int
     consortium: str
@@ -110,6 +115,12 @@ class Charter(Struct, frozen=True):
     members: Mapping[str, Member]
     rules: Rules
     digest: bytes
+    agreed: tuple[object, ...]
+
+    @property
+    def log_began(self) -> int:
+        """The version with which this log began."""
+        return log_began(self.origin)
 
     @property
     def quorum(self) -> int:
@@ -137,6 +148,11 @@ class Charter(Struct, frozen=True):
         return Key(name, WITNESS, member.witness), Key(name, LATTICE_WITNESS, member.witness_lattice)
 
 
+def log_began(origin: str) -> int:
+    later = _LATER_LOG.fullmatch(origin)
+    return int(later[2]) if later else 1
+
+
 def read(data: bytes) -> Charter:
     """A charter's bytes; nobody's signature is looked at."""
     charter = _read_first(data) if data[:1] == b"\x95" else _read_second(data)
@@ -145,6 +161,8 @@ def read(data: bytes) -> Charter:
         raise ProtocolViolation("the charter does not name at least three members in order")
     if (charter.version == 1) != (charter.previous == bytes(32)):
         raise ProtocolViolation("the charter does not say which one it follows")
+    if charter.log_began > charter.version:
+        raise ProtocolViolation("the charter names a log that a later version is to begin")
     if not charter.threshold <= charter.quorum <= len(names):
         raise ProtocolViolation("the charter's quorum would let two histories both be final")
     return charter
@@ -174,6 +192,7 @@ def _read_second(data: bytes) -> Charter:
         members,
         raw.rules,
         digest("charter", data),
+        (raw.consortium, raw.hub, raw.members, raw.rules),
     )
 
 
@@ -185,7 +204,7 @@ def _read_first(data: bytes) -> Charter:
     members = {one.id: Member(one.id, one.id, one.signing, b"", b"", b"") for one in raw.members}
     rules = Rules(raw.rules.minimum_sites, raw.rules.corrupt, raw.rules.round_seconds, 0, (), 6)
     origin = f"hansa/{named.hex()[:32]}"
-    return Charter(1, raw.consortium, raw.version, bytes(32), origin, raw.hub.signing, b"", members, rules, named)
+    return Charter(1, raw.consortium, raw.version, bytes(32), origin, raw.hub.signing, b"", members, rules, named, ())
 
 
 def load(data: bytes, previous: Charter | None = None) -> Charter:
@@ -215,6 +234,8 @@ def _load_second(signed: Signed, previous: Charter | None) -> Charter:
             raise ProtocolViolation(f"version {charter.version} does not follow from version {previous.version}")
         if charter.consortium != previous.consortium:
             raise ProtocolViolation(f"version {charter.version} is of another consortium")
+        if charter.origin != previous.origin:
+            _check_new_log(charter, previous)
         before = len(_signers(signed, previous))
         if before < previous.threshold:
             raise ProtocolViolation(
@@ -222,6 +243,15 @@ def _load_second(signed: Signed, previous: Charter | None) -> Charter:
                 f"{previous.threshold} must"
             )
     return charter
+
+
+def _check_new_log(charter: Charter, previous: Charter) -> None:
+    later = _LATER_LOG.fullmatch(previous.origin)
+    base = later[1] if later else previous.origin
+    if charter.origin != f"{base}/v{charter.version}":
+        raise ProtocolViolation(f"version {charter.version} names another log, and not one that it begins")
+    if charter.agreed != previous.agreed:
+        raise ProtocolViolation(f"version {charter.version} begins a new log, and changes something else too")
 
 
 def _signers(signed: Signed, roster: Charter) -> set[str]:

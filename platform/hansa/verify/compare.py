@@ -5,28 +5,33 @@ from typing import Literal
 from msgspec import Struct
 
 from hansa.errors import ProtocolViolation, Refused
-from hansa.verify import checkpoints, forks
+from hansa.verify import checkpoints, entries, forks
+from hansa.verify.charters import log_began
 from hansa.verify.findings import Findings
+from hansa.verify.former import Before, read_before, source_of
 from hansa.verify.notes import Checkpoint
 from hansa.verify.tiles import Source, read_tree
 from hansa.verify.tree import Tree
 
 
 class Copy(Struct, frozen=True):
-    """What one member holds: a checkpoint's note, and with an export the charters and the tree under it."""
+    """What one member holds: a checkpoint's note, and with an export the charters and the tree under it; where another
+    log went before, what the first entry says of that, and its tree."""
 
     name: str
     note: bytes
     checkpoint: Checkpoint
     tree: Tree | None
     charters: tuple[bytes, ...]
+    before: Before | None = None
+    tree_before: Tree | None = None
 
 
 class Comparison(Struct, frozen=True):
     """`entry`: the first in which they differ, where both copies hold entries. `fork`: a file that proves the fork to
-    whoever has the charter."""
+    whoever has the charter. "lost": a new log does not say of the one before that it had so many entries."""
 
-    outcome: Literal["same", "continues", "forked"]
+    outcome: Literal["same", "continues", "forked", "lost"]
     sentence: str
     entry: int | None = None
     fork: bytes | None = None
@@ -47,14 +52,22 @@ def copy_of_export(name: str, source: Source) -> Copy:
         raise ProtocolViolation(f"{name} does not hold in itself: `hansa audit verify` says where")
     versions = sorted(int(one) for one in source.names("charters") if one.isdecimal() and len(one) < 11)
     signed = tuple(source.read(f"charters/{version}") or b"" for version in versions)
-    return Copy(name, note, checkpoint, found[1], signed)
+    before = read_before(entries.read(found[0][0], 0).entry.details) if found[0] else None
+    tree = None if before is None else _tree_before(source, before)
+    return Copy(name, note, checkpoint, found[1], signed, before, tree)
+
+
+def _tree_before(source: Source, before: Before) -> Tree | None:
+    """Of the log before, where it lies in the export and is the one that the first entry commits to."""
+    found = read_tree(source_of(source, log_began(before.held.origin)), before.held.size, Findings())
+    return found[1] if found is not None and found[1].root(before.held.size) == before.held.root else None
 
 
 def compare(one: Copy, other: Copy, own: bytes | None = None) -> Comparison:
     """`own`: the reader's signed charter; needed where neither is an export. Refused where they can't tell."""
     small, large = sorted((one, other), key=lambda copy: copy.checkpoint.size)
     if small.checkpoint.origin != large.checkpoint.origin:
-        raise Refused("these are two logs, and not two copies of one: their origins differ")
+        return _across(one, other, own)
     chain = large.charters or small.charters or (() if own is None else (own,))
     forks.check_own(forks.check_notes((small.note, large.note), chain)[0], own)
     size = small.checkpoint.size
@@ -73,6 +86,35 @@ def compare(one: Copy, other: Copy, own: bytes | None = None) -> Comparison:
     which = "" if entry is None else f": they differ from entry {entry} on"
     sentence = f"the hub told {one.name} and {other.name} two stories{which}"
     return Comparison("forked", sentence, entry, forks.make(small.note, large.note, large.tree, chain))
+
+
+def _across(one: Copy, other: Copy, own: bytes | None) -> Comparison:
+    """A copy of a log that is over, and the export of the one that began after it."""
+    pairs = [pair for pair in ((one, other), (other, one)) if _went_before(*pair)]
+    if not pairs:
+        raise Refused("these are two logs, and not two copies of one: their origins differ")
+    old, new = pairs[0]
+    forks.check_own(forks.check_notes((old.note, new.note), new.charters)[0], own)
+    before, mine = new.before, old.checkpoint
+    if before is None or mine.size > before.size:
+        held = 0 if before is None else before.size
+        sentence = f"{old.name} is of {mine.size} entries of the log before; {new.name} commits to {held} of them"
+        return Comparison("lost", sentence)
+    sentence = f"{new.name} begins where {old.name} ended, or later"
+    if mine.size == before.size and before.witnessed is not None:
+        if mine.root == before.witnessed.root:
+            return Comparison("continues", sentence)
+        fork = forks.make(old.note, before.note, None, new.charters)
+        return Comparison("forked", f"the hub told {old.name} and {new.name} two stories of the log before", None, fork)
+    if mine.size > before.held.size or new.tree_before is None:
+        raise Refused(f"{new.name} has lost the entries that would tell whether it continues {old.name}")
+    if new.tree_before.root(mine.size) != mine.root:
+        return Comparison("forked", f"the hub told {old.name} and {new.name} two stories of the log before")
+    return Comparison("continues", sentence)
+
+
+def _went_before(old: Copy, new: Copy) -> bool:
+    return new.before is not None and new.before.held.origin == old.checkpoint.origin
 
 
 def _first_difference(small: Tree | None, large: Tree | None) -> int | None:

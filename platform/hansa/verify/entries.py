@@ -37,6 +37,7 @@ OF_HUB: Mapping[str, tuple[str, ...]] = {
     "letter set aside": ("site",),
 }
 OF_MEMBER: Mapping[str, tuple[str, ...]] = {
+    "log continued": ("log", "entries", "digest", "size", "root"),
     "charter accepted": ("version", "charter"),
     "table added": ("table",),
     "table withdrawn": ("table",),

@@ -13,6 +13,7 @@ from hansa.verify.charters import HUB, Charter
 from hansa.verify.checkpoints import Cosigned, Times, Witnessed
 from hansa.verify.entries import Read, about
 from hansa.verify.findings import Finding, Findings, Severity
+from hansa.verify.former import Former, logs
 from hansa.verify.jobs import Act, Recomputed, Story
 from hansa.verify.payloads import Payloads
 from hansa.verify.tiles import Source, read_tree
@@ -25,7 +26,8 @@ MOST_VERSIONS = 10_000
 
 class Verdict(Struct, frozen=True):
     """`holds`: nothing is false and nothing missing. `open`: nothing is false, but something is missing, not final yet,
-    or worth a look. `false`: something is. `own_charter`: the reader's own is one of the chain."""
+    or worth a look. `false`: something is. `own_charter`: the reader's own is one of the chain. `former`: the logs that
+    went before, by the version that began each; they are verified one by one (`former.source_of`)."""
 
     outcome: Literal["holds", "open", "false"]
     origin: str
@@ -46,6 +48,7 @@ class Verdict(Struct, frozen=True):
     replayed: tuple[str, ...]
     counts: Mapping[Severity, int]
     findings: tuple[Finding, ...]
+    former: tuple[int, ...] = ()
 
     @property
     def first_failure(self) -> Finding | None:
@@ -79,7 +82,7 @@ class _Verification:
         self.jobs: dict[str, list[Act]] = {}
         self.replayed: list[str] = []
         self.tree, self.data = Tree(), list[bytes]()
-        self.own_charter = self.linked = False
+        self.former, self.own_charter, self.linked = Former(self.findings), False, False
 
     # ---- charters and checkpoints ----
 
@@ -202,6 +205,7 @@ class _Verification:
         for holding in check(self._batches(sent)):
             rotations.take(sent.pop(0), holding)
         self.payloads.note_stray()
+        self.former.check(self.source, self.chain, self.in_force.adopted)
         stray = self.chain[self.in_force.adopted[-1][1].version :] if self.in_force.adopted else []
         for charter in stray:
             self.findings.note(f"charters/{charter.version}", "this version is not adopted in the log yet")
@@ -227,7 +231,7 @@ class _Verification:
         if (entry.act == "log opened") != (place == 0):
             self.findings.failed(f"entry {place}", "a log is opened by its first entry, and by no other")
         if place == 0:
-            self.linked = "former head" in entry.details
+            self.linked = "former head" in entry.details or "former log" in entry.details
         if place == 1 and entry.act != "charter adopted":
             self.findings.failed(f"entry {place}", "the second entry of a log is a charter's")
         charter = self.in_force.at(place)
@@ -236,6 +240,7 @@ class _Verification:
                 f"entry {place}", f"the hub speaks for '{about(entry.details['site'])}', which signs itself"
             )
         self.sequences.take(read)
+        self.former.take(read)
         self.times.check(place, entry)
         self.payloads.take(read, charter)
         if entry.run:
@@ -284,6 +289,7 @@ class _Verification:
             tuple(self.replayed),
             dict(counts),
             tuple(self.findings.found),
+            logs(self.chain, self.head.origin),
         )
 
 
