@@ -96,7 +96,7 @@ def test_where_plans_were_erased_the_documents_say_so() -> None:
         crate.files(log, log.job(RUN), {})
 
 
-def test_the_impact_pack_says_who_learns_what_and_that_nothing_is_suppressed() -> None:
+def test_the_impact_pack_says_who_learns_what_and_what_is_left_out() -> None:
     log = told_by(files(good()))
     found = impact.data(log, log.job(RUN))
     assert found["floors"] == {
@@ -107,9 +107,10 @@ def test_the_impact_pack_says_who_learns_what_and_that_nothing_is_suppressed() -
     assert set(found["consents"]) == {"a", "b", "c"}
     assert found["steps"][1]["survivors"] == ["a", "b", "c"]
     assert "quantiles" in found["learns"]["the hub"]
-    assert any("no noise is added and no cell is suppressed" in risk for risk in found["remaining risks"])
+    assert any("a count or a total over few people" in risk for risk in found["remaining risks"])
+    assert found["answer as shown"] == "no noise; counts below 10, and totals that hold them, left out"
     text = impact.markdown(log, log.job("5"))
-    assert "| who asked | the exact answer |" in text
+    assert "| its recipients | the answer |" in text
     assert "left between two steps" not in text
 
 

@@ -36,7 +36,7 @@ def verifier() -> dict[str, Target]:
         "verifier: entry": Target(_nothing(partial(entries.read, place=0)), tuple(log.leaves[:40:4])),
         "verifier: bundle": Target(_nothing(partial(tiles.entries_of, width=3, where="it")), (_three(log),)),
         "verifier: payload": Target(partial(_same, payloads.Payload), tuple(log.payloads.values())),
-        "verifier: plan": Target(partial(_same, payloads.Plan), (plan.content,)),
+        "verifier: plan": Target(partial(_same, payloads.SecondPlan), (plan.content,)),
         "verifier: policy": Target(_nothing(partial(policies.check, charter=signed)), (found["policy"],)),
         "verifier: fork": Target(_nothing(forks.prove), (_fork(log),)),
         "verifier: export": Target(partial(_export, found, bundle), (found[bundle],)),

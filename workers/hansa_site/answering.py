@@ -272,7 +272,7 @@ class Answering:
         rows = self._loaded.get(run)
         if rows is None:
             rows = tables.load(self._settings.source(plan.table), self._home, job.columns())
-            if plan.disclosure is not None:
+            if plan.disclosure is not None and plan.noise is None:  # under noise a refusal would tell of rows
                 names = [column.name for column in rows.schema.columns if _numeric(rows, column)]
                 refuse_site(rows.rows, {name: rows.numbers(name) for name in names}, plan.disclosure)
             for other in list(self._loaded)[: 1 - LOADED]:

@@ -260,7 +260,7 @@ def _disclosure(told: Told) -> Entity:
         "@id": "#disclosure",
         "@type": "AssessAction",
         "additionalType": _to(f"{_SHP}DisclosureCheck"),
-        "name": "Disclosure check of the answer: none was made; no noise is added and no cell is suppressed",
+        "name": "Disclosure check of the answer by a person: none was made",
         "object": _to("./"),
         "agent": _to(f"#member-{told.member}"),
         "actionStatus": _TO_DO,

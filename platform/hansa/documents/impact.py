@@ -6,6 +6,8 @@ from typing import Any
 from hansa.documents.measures import MEASURES, RISKS, bullets, plain, table, time, tolerated
 from hansa.documents.told import Log, Told
 from hansa.jobs import KINDS
+from hansa.privacy.accounting import written
+from hansa.verify.payloads import Noise, Plan, SecondPlan
 
 FLOW: tuple[tuple[str, str, str], ...] = (
     (
@@ -19,7 +21,7 @@ FLOW: tuple[tuple[str, str, str], ...] = (
         "the question of each step and the total of the one before",
         "totals, in clear to the members",
     ),
-    ("hub → who asked", "the answer", "exact"),
+    ("hub → its recipients", "the answer", "as the plan's rules of disclosure or its noise leave it"),
 )
 
 
@@ -39,6 +41,7 @@ def data(log: Log, told: Told) -> dict[str, Any]:
         "asked": {"by": told.member, "person": told.person, "at": time(told.asked)},
         "ended": {"status": told.status, "at": time(told.ended)},
         "protection": plan.protection if plan is not None else "erased",
+        "answer as shown": _shown(plan),
         "members": list(sites),
         "consents": {site: time(at) for site, at in sorted(told.consents.items())},
         "refusals": {site: time(at) for site, at in sorted(told.refusals.items())},
@@ -59,13 +62,27 @@ def data(log: Log, told: Told) -> dict[str, Any]:
     }
 
 
+def _shown(plan: Plan | None) -> str:
+    """What the plan keeps out of the answer."""
+    if isinstance(plan, SecondPlan) and plan.noise is not None:
+        epsilon, delta = (written(amount, places) for amount, places in _amounts(plan.noise))
+        return f"noise for ε {epsilon} and δ {delta}, for each {plan.noise.unit}"
+    if isinstance(plan, SecondPlan):
+        return f"no noise; counts below {plan.disclosure.minimum_cell}, and totals that hold them, left out"
+    return "erased" if plan is None else "no noise, nothing left out"
+
+
+def _amounts(noise: Noise) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (noise.micro_epsilon, 6), (noise.pico_delta, 12)
+
+
 def _learns(totals: str) -> dict[str, str]:
     return {
         "each member that takes part": f"its own rows; public state and total of each step: {totals}",
         "the hub": f"the same totals, the answer, plans and schemas: {totals}",
         "brokers": "sizes and times of sealed letters",
         "colluding members, up to the floor, with the hub": "the total minus their own parts",
-        "who asked": "the exact answer",
+        "its recipients": "the answer",
     }
 
 
@@ -104,5 +121,5 @@ def _question(found: dict[str, Any]) -> list[str]:
         return [f"The plan was erased; its digest is `{found['plan']}`.", ""]
     parameters = json.dumps(found["parameters"], indent=1, ensure_ascii=True).replace("```", "'''")
     asked = [f"plan `{found['plan']}`", f"columns: {plain(', '.join(found['columns']))}"]
-    kept = f"protection: {plain(found['protection'])}: masked until they are added up; no noise, nothing suppressed"
+    kept = f"protection: {plain(found['protection'])}: masked until they are added up; {found['answer as shown']}"
     return [*bullets([*asked, kept]), "```json", parameters, "```", ""]

@@ -22,8 +22,8 @@ MEASURES: tuple[str, ...] = (
 )
 
 RISKS: tuple[str, ...] = (
-    "A secure sum is not anonymity: no noise is added and no cell is suppressed. A count or a total over few people "
-    "says much about each of them.",
+    "A secure sum is not anonymity. Without noise, small counts are left out of the answer, and not of the totals that "
+    "the hub and the members see; a count or a total over few people says much about each of them.",
     "Questions that differ in little may be asked one after the other, and their answers subtracted.",
     "When a member leaves between two steps of a job, whoever sees all totals can estimate that member's part of the "
     "earlier ones (its counts and sums, not its rows).",
