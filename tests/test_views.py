@@ -171,7 +171,7 @@ def test_before_sending_the_page_says_who_learns_what_and_that_the_answer_is_exa
     said = " ".join(part.value for part in page.markdown)
     assert "no site's numbers, unless more than 1 site colludes with it" in said
     assert "1 site may drop out" in said
-    assert "No noise is added" in page.warning[0].value
+    assert "no noise is added" in page.warning[0].value
     assert page.button[0].disabled
     page.multiselect[1].set_value(["age"]).run()
     assert not page.button[0].disabled

@@ -21,12 +21,13 @@ from hansa.jobs.base import Answer, Job, Schema
 from hansa.messages import Digest, RunId, SiteId, decode, encode
 from hansa.privacy import accounting
 from hansa.privacy import disclosure as rules_of
-from hansa.privacy.noise import Noise
+from hansa.privacy import noise as noise_of
 
 SIGNED_BY_PROPOSER, SIGNED_BY_MEMBER = "plan/proposal", "plan/consent"
 _FIELDS_OF_FIRST_VERSION = 10
 NEVER = 253_402_300_799  # the end of the year 9999
 Disclosure = rules_of.Rules
+Noise = noise_of.Noise
 Purpose = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,200}\Z")]
 
 

@@ -26,6 +26,7 @@ from hansa.mail.letters import (
     TO_HUB,
     TO_SITE,
     Ack,
+    Budgets,
     Cosigned,
     Here,
     Open,
@@ -35,6 +36,8 @@ from hansa.mail.letters import (
     Reply,
     Round,
     Shown,
+    Standing,
+    Waits,
     Wanted,
 )
 from hansa.mail.post import letter_of
@@ -158,6 +161,8 @@ SELDOM: dict[str, Payload] = {  # what a good job of small vectors needs none of
     "reply": Reply(1, b"message", b"beside"),
     "checkpoint": Shown(b"old 0\n\nan origin\n", 3, (Place(7, (bytes(32), bytes(32))),), b"a note"),
     "cosigned": Cosigned(8, 409, b"7\n", 3),
+    "waits": Waits(1_800_000_000),
+    "budgets": Budgets((Standing("t", 10**9, 5, 3, "1", "1e-6", "person", "id"),)),
 }
 TABLE = '[[table]]\nname = "t"\npath = "t.csv"\n[table.categories]\ng = ["a", "b"]\n[policy]\nminimum_sites = 3\n'
 FORMULAS = (b"y ~ a + b", b"y ~ a * C(b) - 1", b"log(y) ~ (a + b + c)^2", b"a * b", b"y ~ a.b + sqrt(x1) / z")

@@ -13,7 +13,7 @@ from hansa.hub.queries import JobDetail
 from hansa.jobs import KINDS, decode_answer
 from hansa_dashboard import drawing, session
 from hansa_dashboard.session import Person
-from hansa_dashboard.views.propose import EXACT, hub_learns, left_out, receives
+from hansa_dashboard.views.propose import hub_learns, protects, receives
 from hansa_dashboard.words import badge, clock, listed, moment, plain, size, subject, title, took
 
 
@@ -88,7 +88,7 @@ def _answer(hub: Hub, person: Person, detail: JobDetail) -> None:
         _picture(picture)
     for note in detail.answer.get("notes", ()) if detail.answer else ():
         st.caption(f"Note: {plain(str(note))}.")
-    st.caption(f"{EXACT} {left_out(detail.disclosure)}")
+    st.caption(protects(detail.disclosure, detail.noise))
     with st.container(horizontal=True):
         name = f"hansa-{detail.view.kind}-{detail.view.run[:8]}"
         if picture is not None:

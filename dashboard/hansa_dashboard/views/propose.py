@@ -9,7 +9,7 @@ from hansa.hub.queries import MemberView
 from hansa.jobs import KINDS, parse
 from hansa.jobs import form as fields
 from hansa.jobs.base import Column, Job, Schema
-from hansa.plan import Disclosure, Question
+from hansa.plan import Disclosure, Noise, Question, noise_from
 from hansa_dashboard.session import Person
 from hansa_dashboard.views import form
 from hansa_dashboard.views.jobs import open_job
@@ -70,6 +70,7 @@ def _question(hub: Hub, person: Person, members: list[MemberView], tables: list[
         key=f"recipients/{table}/{','.join(sites)}",
         help="Members whose people see the answer. Each participant's policy has a say in it.",
     )
+    noise = _noise()
     purpose = st.text_input("Purpose", max_chars=200, help="What for, in one line; a site may allow only some.")
     question = Question(
         kind=kind,
@@ -79,6 +80,7 @@ def _question(hub: Hub, person: Person, members: list[MemberView], tables: list[
         minimum_sites=minimum,
         recipients=tuple(sorted(given)),
         purpose=purpose.strip(),
+        noise=noise,
     )
     return question, _job(question, schemas)
 
@@ -100,8 +102,9 @@ def _job(question: Question, schemas: dict[str, Schema]) -> Job | None:
         return None
     try:
         job = parse(question.kind, question.parameters)
+        asked = job if question.noise is None else job.under_noise(question.noise)
         for site in question.sites:
-            job.check(schemas[site])
+            asked.check(schemas[site])
     except Refused as refusal:
         st.info(plain(f"Not ready yet: {refusal}."))
         return None
@@ -138,8 +141,57 @@ def _consequences(hub: Hub, question: Question, job: Job | None) -> bool:
         "is silent before that is left out and the keys are agreed again. What a site gave to the steps before it left "
         "stays in their totals, and the hub can estimate its part from what changes."
     )
-    st.warning(f"{EXACT} {left_out(question.disclosure)}")
-    return True
+    st.warning(protects(question.disclosure, question.noise))
+    return _affordable(hub, question)
+
+
+def _noise() -> Noise | None:
+    """The noise that is asked for; says what it can't be."""
+    if not st.toggle("Noise", help="Hides a row, or a person, in the answer itself. Each site's budget pays for it."):
+        return None
+    epsilon, delta = st.columns(2)
+    said: dict[str, object] = {
+        "epsilon": epsilon.text_input("ε", "1", help="Smaller hides more. 1 is strong, 10 weak."),
+        "delta": delta.text_input("δ", "1e-6", help="Well below one over the number of rows."),
+    }
+    column = st.text_input("Column of a person's id", help="Empty: each row is hidden by itself.").strip()
+    if column:
+        most = int(st.number_input("Rows of a person", 1, 1000, 1))
+        said |= {"unit": "person", "id_column": column, "rows_per_person": most}
+    try:
+        return noise_from(said, "the form")
+    except Refused as refusal:
+        st.error(plain(f"{refusal}."))
+        st.stop()
+
+
+def _affordable(hub: Hub, question: Question) -> bool:
+    """What the noise costs at each site, and what is left there; False if it is not there."""
+    if question.noise is None:
+        return True
+    found = {cost.site: cost for cost in queries.costs(hub, question)}
+    st.subheader("Privacy budget")
+    for site in question.sites:
+        cost = found.get(site)
+        if cost is None:
+            st.error(plain(f"{site} has told of no budget for this table, and will refuse."))
+            continue
+        told = f"{site}: this costs {cost.cost:.1f} % of ε {cost.epsilon}, δ {cost.delta}; {cost.left:.1f} % is left."
+        (st.markdown if cost.fits else st.error)(plain(told))
+    return all(site in found and found[site].fits for site in question.sites)
+
+
+def protects(rules: Disclosure | None, noise: Noise | None) -> str:
+    """What stands between the answer and a person in it."""
+    if noise is None:
+        return f"{EXACT} {left_out(rules)}"
+    epsilon, delta = noise.written
+    unit = f"the rows of one '{noise.id_column}' at one site" if noise.unit == "person" else "one row"
+    return plain(
+        f"Every total carries noise that the sites drew, so the hub sees none without it. For {unit}: ε {epsilon}, "
+        f"δ {delta}. Counts may be below zero, and nothing is left out. More answers over the same rows add up; each "
+        "site's budget keeps count."
+    )
 
 
 def left_out(rules: Disclosure | None) -> str:

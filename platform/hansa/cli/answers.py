@@ -46,8 +46,28 @@ def within(value: float, bound: float) -> str:
 def print_answer(kind: str, answer: Mapping[str, Any]) -> None:
     """The answer of any kind: as its kind lays it out, or name by name."""
     _LAYOUTS.get(kind, _plain)(answer)
+    if (noise := answer.get("noise")) is not None:
+        _noise(answer, noise)
     for note in answer.get("notes", ()):
         out.print(f"  {note}")
+
+
+def _noise(answer: Mapping[str, Any], noise: Mapping[str, Any]) -> None:
+    """How loud the noise is, wherever the answer tells it."""
+    unit = f"the rows of one '{noise['id_column']}' at a site" if noise["unit"] == "person" else "one row"
+    rows = [["for", unit], ["epsilon", number(noise["epsilon"])], ["delta", number(noise["delta"])]]
+    rows += [
+        [f"standard error of {what}", number(answer[name])]
+        for name, what in (("std_error", "a count"), ("n_std_error", "all rows"))
+        if name in answer
+    ]
+    for column, figures in answer["columns"].items() if "columns" in answer else ():
+        rows += [
+            [f"standard error of {name.removesuffix('_error')}, {column}", number(figures[name])]
+            for name in ("count_error", "mean_error", "variance_error")
+            if figures.get(name) is not None
+        ]
+    table("noise", ["", ""], rows)
 
 
 def _summary(answer: Mapping[str, Any]) -> None:

@@ -53,6 +53,8 @@ def _json(value: Any) -> bytes:
 
 def _plan(told: Told, plan: Plan) -> dict[str, Any]:
     fields = msgspec.structs.asdict(plan)
+    for name in fields.keys() & {"disclosure", "noise"}:
+        fields[name] = None if fields[name] is None else msgspec.structs.asdict(fields[name])
     return {**fields, "charter": told.charter.digest.hex(), "parameters": told.parameters, "digest": told.plan_digest}
 
 

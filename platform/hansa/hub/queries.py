@@ -27,7 +27,7 @@ from hansa.jobs.base import Schema
 from hansa.mail import charter_files
 from hansa.mail.letters import Budgets
 from hansa.messages import decode, encode
-from hansa.plan import Disclosure, Plan, Question
+from hansa.plan import Disclosure, Noise, Plan, Question
 from hansa.plan import read as read_plan
 from hansa.protocols.thresholds import Floors
 
@@ -87,6 +87,7 @@ class JobDetail(Struct, frozen=True):
     recipients: tuple[str, ...]  # members; empty where the plan is of Hansa 0.1, which names none: everybody
     purpose: str
     disclosure: Disclosure | None
+    noise: Noise | None
     withheld: bool  # there is an answer, and it is not for who looks
 
 
@@ -209,6 +210,7 @@ def job(hub: Hub, run: str, who: Viewer | None = None) -> JobDetail | None:
             plan.recipients,
             plan.purpose,
             plan.disclosure,
+            plan.noise,
             row.answer is not None and not shown,
         )
 

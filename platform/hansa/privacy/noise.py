@@ -62,6 +62,11 @@ class Noise(Struct, frozen=True, forbid_unknown_fields=True):
         _ = self.nano_rho
 
     @property
+    def written(self) -> tuple[str, str]:
+        """ε and δ for people, exactly."""
+        return accounting.written(self.micro_epsilon, 6), accounting.written(self.pico_delta, 12)
+
+    @property
     def nano_rho(self) -> int:
         """What the answer costs."""
         return accounting.rho_of(self.micro_epsilon, self.pico_delta)
