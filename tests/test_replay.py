@@ -524,7 +524,8 @@ def test_the_command_replays_from_a_hub_and_from_a_file_alone(
     assert vanished.world.charter.digest.hex() in said and "Compare its digest" in said
     code, said = hansa(monkeypatch, capsys, "audit", "evidence", run, "--home", home, "--out", file)
     assert code == 0, said
-    assert read(EvidenceFile(file).evidence()) == vanished.evidence
+    one, two = read(EvidenceFile(file).evidence()), vanished.evidence
+    assert [n for n in one.__struct_fields__ if getattr(one, n) != getattr(two, n)] == []
     monkeypatch.delenv("HANSA_HOME", raising=False)
     code, said = hansa(monkeypatch, capsys, "audit", "replay", "--file", file, "--charter", home / "charter")
     assert code == 0 and "Compare its digest" not in said

@@ -46,6 +46,7 @@ from hansa_site.site import Site
 from tests import cards
 
 PERSON = "analyst"
+DECIDE_SECONDS = 1.0
 # A site here has one row, and the answer is its number.
 EVERYTHING = Disclosure(minimum_cell=1, minimum_rows=1)
 OPEN = Policy(disclosure=Floors(minimum_cell=1, minimum_rows=1))
@@ -166,6 +167,8 @@ class World:
             self.desks[HUB] = Desk(HUB, self.charter, hub_keys, hub_chunks)
         self._shelves: dict[str, dict[bytes, bytes]] = {name: {} for name in self.names}
         self._urls, self.policy = urls, policy
+        self._signed: dict[bytes, bytes] = {}
+        self._decided_at = self.now
         self.engines = {name: self._open(name) for name in [HUB, *self.names]}
         for name in self.names:
             (folder / f"{name}.csv").write_text(f"x\n{self.values[name]}\n", encoding="utf-8")
@@ -235,8 +238,10 @@ class World:
 
     @property
     def signed(self) -> bytes:
-        """The charter with everybody's signature."""
-        return cards.signed(self.charter, self.keys)
+        """The charter with everybody's signature: one text a version, as signatures draw chance."""
+        if self.charter.digest not in self._signed:
+            self._signed[self.charter.digest] = cards.signed(self.charter, self.keys)
+        return self._signed[self.charter.digest]
 
     def hub(self) -> Hub:
         """The hub's home as a page or a command opens it. Times there are the machine's own."""
@@ -282,8 +287,8 @@ class World:
             if name not in self.dead:
                 while self.sites[name].work(self.now):
                     pass
-                self.sites[name].decide(self.now)
                 self.sites[name].report(self.now)
+        self._decide()
         if HUB not in self.dead:
             waiting, closed = self.coordinator.tick(self.now)
             for run in waiting:
@@ -291,6 +296,15 @@ class World:
             for run in closed:
                 self._follow(run)
             self._fetch()
+
+    def _decide(self) -> None:
+        """What persons decided is worked off now and then, as the sites' processes do."""
+        if 0 <= self.now - self._decided_at < DECIDE_SECONDS:
+            return
+        self._decided_at = self.now
+        for name in self.names:
+            if name not in self.dead:
+                self.sites[name].decide(self.now)
 
     def _turn(self, run: str) -> None:
         self.coordinator.turn(run, self.now)

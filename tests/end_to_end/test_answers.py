@@ -41,7 +41,12 @@ QUESTIONS: dict[str, dict[str, Any]] = {
             "formula": "mdvis ~ lncoins + idp + lpi + fmde + physlm + disea + hlthg + hlthf + hlthp",
         },
     },
-    "NumAcc": {"kind": "summary", "table": "digits", "parameters": {"columns": list(CERTIFIED)}},
+    "NumAcc": {
+        "kind": "summary",
+        "table": "digits",
+        "parameters": {"columns": list(CERTIFIED)},
+        "disclosure": {"minimum_cell": 1, "minimum_rows": 1},  # one of them has three rows
+    },
 }
 
 
@@ -75,7 +80,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
             tables.append(write_rows(folder / f"heart {site}.csv", own))
         if site in THREE:
             tables.append(write_rows(folder / f"digits {site}.csv", digit[place :: len(THREE)]))
-        sites.append({"name": site, "table": tables})
+        policy = {"disclosure": {"minimum_cell": 1, "minimum_rows": 1}}
+        sites.append({"name": site, "table": tables, "policy": policy})
     path = folder / "consortium.toml"
     path.write_text(f'name = "answers"\nsite = {toml(sites)}\n')
     return path

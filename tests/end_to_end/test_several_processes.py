@@ -8,6 +8,7 @@ from hansa.mail.workers import running
 from tests.end_to_end.consortium import Command, Consortium, until, write_toml
 from tests.recorded.__main__ import COUNTS, ROWS
 
+ALL = {"disclosure": {"minimum_cell": 1}}  # twelve rows in all
 pytestmark = pytest.mark.processes
 
 
@@ -16,13 +17,14 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
     folder = tmp_path_factory.mktemp("several")
     for name, rows in ROWS.items():
         (folder / f"{name}.csv").write_text("x,y\n" + rows, encoding="utf-8")
-    sites = [{"name": name, "table": [{"name": "t", "path": f"{name}.csv"}]} for name in ROWS]
+    table = {"name": "t"}
+    sites = [{"name": name, "table": [{**table, "path": f"{name}.csv"}], "policy": ALL} for name in ROWS]
     with Consortium(folder, write_toml(folder / "consortium.toml", {"name": "several", "site": sites})) as up:
         yield up
 
 
 def all_right(several: Consortium, jobs: int) -> None:
-    for asked in [several.begin(COUNTS) for _ in range(jobs)]:
+    for asked in [several.begin({**COUNTS, **ALL}) for _ in range(jobs)]:
         said = asked.ended()
         assert said.code == 0, said.complaint
         assert said.answer["answer"]["n"] == 12 and said.answer["answer"]["row_totals"] == [6, 6]

@@ -13,9 +13,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from hansa import toml
+from hansa import jobs, toml
 from hansa.errors import Refused
-from hansa.jobs import KINDS
 from hansa.jobs.base import MAX_ELEMENTS
 from hansa.messages import is_site_id
 from hansa.privacy import accounting
@@ -79,8 +78,8 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
 def check(policy: Policy, tables: frozenset[str], where: str) -> Policy:
     """Refuses what could never mean anything, and names the key."""
     for kind in (*policy.kinds, *policy.kind_digests):
-        if kind not in KINDS:
-            raise Refused(f"{where}: 'kinds' or 'kind_digests' names '{kind}'; there are {', '.join(KINDS)}")
+        if kind not in jobs.KINDS:
+            raise Refused(f"{where}: 'kinds' or 'kind_digests' names '{kind}'; there are {', '.join(jobs.KINDS)}")
     for kind, digest in policy.kind_digests.items():
         if _DIGEST.fullmatch(digest) is None:
             raise Refused(f"{where}: 'kind_digests.{kind}' is not 64 hexadecimal digits: `hansa site policy kinds`")

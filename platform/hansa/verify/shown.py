@@ -11,10 +11,9 @@ from typing import Literal
 from msgspec import Struct
 
 from hansa.errors import ProtocolViolation
-from hansa.verify.encoding import canonical
 from hansa.verify.entries import Entry, read
 from hansa.verify.findings import Finding
-from hansa.verify.payloads import Plan, content_of
+from hansa.verify.payloads import content_of, read_plan
 from hansa.verify.tiles import Source, entries_of, path, tile, widths
 from hansa.verify.tree import WIDTH
 
@@ -110,7 +109,7 @@ def _text(entry: Entry, content: bytes) -> str:
     if entry.act != "proposal asked":
         return clean(content.decode("utf-8", "replace"))
     try:
-        return clean(canonical(content, Plan, "the plan").parameters.decode("utf-8", "replace"))
+        return clean(read_plan(content).parameters.decode("utf-8", "replace"))
     except ProtocolViolation:
         return f"{len(content)} bytes, which are no plan"
 
