@@ -5,15 +5,18 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 BIN := .venv/bin
 CORES := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test test-page world chaos crash-points operator vectors fuzz check bench setup clean
+.PHONY: demo test test-slow test-page world chaos crash-points operator vectors fuzz check bench setup clean
 
 demo: setup  ## four hospitals compute together; ARGS=--once ends by itself
 	@$(BIN)/hansa demo $(ARGS)
 
 setup: .venv/installed  ## make .venv and install Hansa into it
 
-test: .venv/developing  ## every test but those that drive a browser
-	@$(BIN)/pytest $(CORES) -m "not browser" $(ARGS)
+test: .venv/developing  ## every test but those that drive a browser, and further histories of the same
+	@$(BIN)/pytest $(CORES) -m "not browser and not slow" $(ARGS)
+
+test-slow: .venv/developing  ## further histories of what `make test` plays once
+	@$(BIN)/pytest $(CORES) -m slow $(ARGS)
 
 test-page: .venv/developing  ## the page in headless Chromium
 	@$(BIN)/pytest -m browser $(ARGS)
@@ -42,7 +45,7 @@ check: .venv/developing  ## style, types, import contracts, migrations, tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest $(CORES) -m "not browser" $(ARGS)
+	@$(BIN)/pytest $(CORES) -m "not browser and not slow" $(ARGS)
 
 bench: .venv/developing  ## measure, and print ratios taken in one run
 	@$(BIN)/python -m benchmarks $(ARGS)

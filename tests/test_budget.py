@@ -20,6 +20,7 @@ from hansa.privacy.noise import Noise
 from hansa_site import budget, journal
 from hansa_site.journal import BudgetLine
 from hansa_site.policy import Budget, Policy
+from tests.seeds import seeds
 from tests.test_charter import CHARTER, SITES
 from tests.test_plan import having
 from tests.world import EVERYTHING, OPEN, PERSON, Faults, World
@@ -226,7 +227,7 @@ def test_a_budget_that_is_used_up_answers_nothing_more_under_noise(tmp_path: Pat
     assert "does not bear this question" in ended[-1].reason
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds(2))
 def test_crashes_forget_no_cost_and_count_none_twice(tmp_path: Path, seed: int) -> None:
     faults = Faults(drop=0.05, repeat=0.1, delay=0.3)
     world = World(tmp_path, sites=4, seed=seed, faults=faults, rules=Rules(round_seconds=60), policy=BOUNDED)

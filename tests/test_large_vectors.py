@@ -28,6 +28,7 @@ from hansa.protocols.secure_sum import Contribute, Contributed, Waiting
 from hansa.protocols.survivors import Receipt
 from hansa.replay import Evidence, read, replay
 from hansa_site import journal, vectors
+from tests.seeds import seeds
 from tests.test_replay import evidence_of
 from tests.test_world import BAD_DAY, check_right, took_part
 from tests.world import Faults, World
@@ -55,7 +56,7 @@ def test_large_vectors_give_the_same_total(tmp_path: Path) -> None:
     assert min(moved) > sum(sizes) / len(world.names)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds(2))
 def test_chunks_may_be_lost_and_are_wanted_again(tmp_path: Path, seed: int) -> None:
     world = World(tmp_path, seed=seed, faults=BAD_DAY, rules=PATIENT)
     run = world.propose()
@@ -64,7 +65,7 @@ def test_chunks_may_be_lost_and_are_wanted_again(tmp_path: Path, seed: int) -> N
     check_right(world, run)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds(2))
 def test_parties_that_stop_in_mid_transfer_go_on_where_they_were(tmp_path: Path, seed: int) -> None:
     world = World(tmp_path, seed=seed, faults=Faults(drop=0.05), rules=PATIENT)
     run = world.propose()

@@ -120,7 +120,9 @@ def asked(world: World, run: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("jobs", "faults"), [(10, Faults()), (3, Faults(drop=0.05, repeat=0.1, delay=0.3))], ids=["quiet", "lossy"]
+    ("jobs", "faults"),
+    [(5, Faults()), pytest.param(3, Faults(drop=0.05, repeat=0.1, delay=0.3), marks=pytest.mark.slow)],
+    ids=["quiet", "lossy"],
 )
 def test_jobs_proposed_at_once_over_one_table_end_in_the_order_of_their_proposals(
     tmp_path: Path, jobs: int, faults: Faults
@@ -138,6 +140,7 @@ def test_jobs_proposed_at_once_over_one_table_end_in_the_order_of_their_proposal
         check_right(world, run)
 
 
+@pytest.mark.slow
 def test_a_job_whose_site_hangs_delays_a_job_at_other_sites_not_at_all(tmp_path: Path) -> None:
     def lasted(folder: Path, hangs: bool) -> float:
         folder.mkdir()

@@ -12,6 +12,7 @@ from hansa.hub.models import EntryRow
 from hansa.mail.boxes import Inbox, SetAside
 from hansa.messages import HUB
 from hansa_site.journal import Run
+from tests.seeds import seeds
 from tests.world import Faults, World
 
 BAD_DAY = Faults(drop=0.15, repeat=0.2, delay=3.0)
@@ -41,7 +42,7 @@ def test_a_quiet_world_gives_the_total_of_all(tmp_path: Path) -> None:
     check_right(world, run)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(4))
 def test_letters_may_be_lost_repeated_reordered_and_late(tmp_path: Path, seed: int) -> None:
     world = World(tmp_path, seed=seed, faults=BAD_DAY, rules=Rules(round_seconds=600))
     run = world.propose()
@@ -51,7 +52,7 @@ def test_letters_may_be_lost_repeated_reordered_and_late(tmp_path: Path, seed: i
     assert world.counts.dropped and world.counts.repeated
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds(2))
 def test_after_the_last_fault_every_letter_is_acknowledged_and_applied_once(tmp_path: Path, seed: int) -> None:
     world = World(tmp_path, seed=seed, faults=BAD_DAY, rules=Rules(round_seconds=600))
     world.finish(world.propose())
@@ -98,7 +99,7 @@ def test_two_of_four_vanishing_end_the_job_and_show_nothing(tmp_path: Path) -> N
     assert job.answer is None
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_parties_may_be_restarted_at_any_time(tmp_path: Path, seed: int) -> None:
     world = World(tmp_path, seed=seed, rules=Rules(round_seconds=600), faults=Faults(drop=0.05, delay=0.5))
     run = world.propose()
