@@ -21,7 +21,7 @@ from hansa.hub.queries import JobDetail
 
 HOSPITALS = Path(hansa.__file__).parent / "demo" / "consortium.toml"
 REGRESSION = Path(hansa.__file__).parent / "demo" / "glm.toml"
-PATIENCE = 90.0  # seconds, on a machine that does other things too
+PATIENCE = 180.0  # seconds, on a machine that does other things too
 
 
 class Said(NamedTuple):

@@ -34,7 +34,7 @@ from hansa_site import vault
 from hansa_site.policy import Policy
 from hansa_site.settings import Settings, TableSource, convert
 
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 WAY = Way(passphrase_file="passphrase")  # noqa: S106  # a file of every home: nobody has to type five
 ROOM_BYTES = 64 * 2**20  # databases, logs and sockets of a small consortium
 

@@ -15,7 +15,7 @@ Home = Annotated[
 ]
 As = Annotated[str, typer.Option("--as", help="The person who asks.")]
 DEFAULT_PERSON = "analyst"
-OVERDUE_SECONDS = 15.0  # after a round's deadline, by which a hub that runs has closed it
+OVERDUE_SECONDS = 30.0  # after a round's deadline, by which a hub that runs has closed it
 
 
 def open_hub(home: Path | None) -> Any:
