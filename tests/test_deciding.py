@@ -15,6 +15,7 @@ from hansa.charter import Rules
 from hansa.crypto.keys import SigningKey
 from hansa.errors import Refused
 from hansa.hub import models
+from hansa.mail.letters import Waits
 from hansa.messages import HUB, encode
 from hansa.plan import read as read_plan
 from hansa_site import people
@@ -261,6 +262,22 @@ def running(found: People) -> str:
 
     found.world.run_until(begun)
     return run
+
+
+def test_a_site_that_claims_a_person_decides_holds_up_consents_and_no_round_of_a_job_that_runs(tmp_path: Path) -> None:
+    found = People(tmp_path, OPEN)
+    run, world = running(found), found.world
+    until = int(world.now) + 86_400
+    with Session(world.engines["s1"]) as db, db.begin():
+        world.desks["s1"].write(db, HUB, run, "waits", Waits(until), world.now)
+    waits = set()
+
+    def over() -> bool:
+        waits.add(world.participants(run)["s1"].waits_until)
+        return world.job(run).status not in models.OPEN
+
+    world.run_until(over)
+    assert world.job(run).status == models.DONE and waits == {None}
 
 
 @pytest.mark.parametrize("what", ["stop", "withdraw"])
