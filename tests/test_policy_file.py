@@ -8,6 +8,8 @@ import pytest
 
 from hansa import toml
 from hansa.errors import Refused
+from hansa.privacy.disclosure import shown
+from hansa_site import consent
 from hansa_site import policy as policies
 from hansa_site.policy import Budget, Floors, Policy
 from hansa_site.settings import read_settings
@@ -104,3 +106,28 @@ def test_a_policy_stands_in_a_file_of_its_own_or_in_the_sites_settings_and_not_i
 )
 def test_hours_are_of_the_week_and_in_utc(hours: tuple[str, ...], moment: int, is_open: Any) -> None:
     assert policies.open_now(Policy(hours=hours), float(moment)) == is_open
+
+
+@pytest.mark.parametrize(
+    ("like", "floors", "releases"),
+    [
+        ("datashield", Floors(minimum_cell=3, parameters_percent=33, minimum_rows=3), "policy"),
+        (
+            "opensafely",
+            Floors(minimum_cell=8, round_to=5, parameters_percent=10, dominance_percent=50, minimum_rows=8),
+            "two persons",
+        ),
+    ],
+)
+def test_the_rules_of_known_systems_are_a_policy_each(like: str, floors: Floors, releases: str) -> None:
+    policy = policies.convert(toml.parse(policies.example(like), like), TABLES, like)
+    assert (policy.disclosure, policy.releases) == (floors, releases)
+    assert like in policies.LIKE and policy.least_difference == 3
+
+
+def test_what_the_examples_of_known_systems_show() -> None:
+    """DataSHIELD's nfilter.tab leaves out cells of one and two; OpenSAFELY redacts up to seven and rounds the rest."""
+    found = {like: policies.convert(toml.parse(policies.example(like), like), TABLES, like) for like in policies.LIKE}
+    datashield, opensafely = (consent.floors(found[like]) for like in policies.LIKE)
+    assert [shown(count, datashield) for count in (0, 1, 2, 3, 4)] == [0, None, None, 3, 4]
+    assert [shown(count, opensafely) for count in (0, 1, 7, 8, 12, 13)] == [0, None, None, 10, 10, 15]

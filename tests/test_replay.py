@@ -31,6 +31,7 @@ from hansa.hub.models import EvidenceRow
 from hansa.jobs.base import Column, Reals, Schema, Step, Table, to_ring
 from hansa.messages import HUB, decode, encode
 from hansa.plan import load
+from hansa.protocols import release
 from hansa.protocols.secure_sum import Opened, Summed
 from hansa.protocols.survivors import Receipt, headers_digest, lock_digest
 from hansa.replay import Evidence, Setup, Sum, read, replay
@@ -170,10 +171,34 @@ def test_an_answer_of_another_machine_holds_within_the_tolerance_and_is_said_to(
         answer["columns"]["x"]["mean"] *= factor
         content = msgspec.json.encode(answer)
         evidence = replace(quiet.evidence, answer=content, answer_digest=replays.sha256(content).digest())
+        plan = load(evidence.plan, quiet.world.charter).digest
+        keys = {site: quiet.world.keys[site].consent for site in evidence.releases}
+        signed = {site: release.agree(key, plan, content).signature for site, key in keys.items()}
+        evidence = replace(evidence, releases=signed)
         if holds:
             assert not replay(evidence, quiet.world.charter).exact
         else:
             refuses(quiet, evidence, "not what the last total gives")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda signed: {}, "fewer sites agreed"),
+        (lambda signed: dict(list(signed.items())[:2]), "fewer sites agreed"),
+        (lambda signed: signed | {"s9": bytes(64)}, "'s9' agreed to the release and is not in the last total"),
+        (lambda signed: signed | {"s1": signed["s0"]}, "the signature of 's1' on the release does not hold"),
+        (lambda signed: signed | {"s1": bytes(64)}, "the signature of 's1' on the release does not hold"),
+    ],
+)
+def test_a_release_that_too_few_agreed_to_is_found(quiet: Finished, change: Any, words: str) -> None:
+    refuses(quiet, replace(quiet.evidence, releases=change(dict(quiet.evidence.releases))), words)
+
+
+def test_evidence_says_of_its_plans_version_whether_a_release_was_asked(quiet: Finished) -> None:
+    refuses(quiet, replace(quiet.evidence, version=2, releases={}), "another version than its plan calls for")
+    with pytest.raises(ProtocolViolation, match="in the bytes of another"):
+        read(encode(replace(quiet.evidence, version=2)))
 
 
 # What is found

@@ -229,7 +229,7 @@ def play(point: dict[str, Any], message: bytes) -> None:
         vector = np.frombuffer(raw(point["vector"]), "<u8").astype(np.uint64)
         state.answer(request, Own(SigningKey(raw(point["signing_seed"])), vector))
         if point["beside"]:
-            state.total(request, raw(point["beside"]))
+            state.total(request.receipt, raw(point["beside"]))
 
 
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: f"{point['party']} {point['refused'][0]['why']}")

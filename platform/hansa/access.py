@@ -5,8 +5,8 @@ A person belongs to a member and has roles there; the hub's operator belongs to 
 | role          | may                                                                                     |
 |---------------|-----------------------------------------------------------------------------------------|
 | analyst       | put questions in the member's name, and end them; read answers that the member receives  |
-| approver      | consent to a question or refuse it, at the member's own site                             |
-| steward       | refuse a question, stop a job, withdraw a table                                          |
+| approver      | consent to a question or to a release, or refuse it, at the member's own site            |
+| steward       | see exact figures before a release, and agree to it; refuse, stop a job, withdraw a table |
 | auditor       | read evidence of jobs that concern the member; sign off the log                          |
 | administrator | add and remove the member's people                                                       |
 | operator      | run the hub: workers, queues, erasure; nothing of a question but that it is there        |
@@ -35,6 +35,8 @@ Action = Literal[
     "operate",
     "sign proposal",
     "consent",
+    "release",
+    "see figures",
     "refuse",
     "stop",
     "withdraw",
@@ -100,6 +102,8 @@ _RULES: Mapping[Action, _Rule] = {
     "operate": _Rule(("operator",), _any, ""),
     "sign proposal": _Rule(("analyst", "approver"), _own, _OTHERS),
     "consent": _Rule(("approver",), _own, _OTHERS),
+    "release": _Rule(("approver", "steward"), _own, _OTHERS),
+    "see figures": _Rule(("steward",), _own, _OTHERS),
     "refuse": _Rule(("approver", "steward"), _own, _OTHERS),
     "stop": _Rule(("approver", "steward"), _own, _OTHERS),
     "withdraw": _Rule(("steward",), _own, _OTHERS),

@@ -3,7 +3,8 @@
 Whoever has the evidence and the charter runs it. Believed are the members' signing keys in the charter, and that no
 more sites than the rules tolerate collude with the hub; everything else is checked against what the sites signed:
 
-    charter ─► plan ─► consents ─► key setup ─► [ request ─ headers ─ locks ─ shares ─► total ] each step ─► answer
+    charter ─► plan ─► consents ─► key setup ─► [ request ─ headers ─ locks ─ shares ─► total ] each step ─► answer ─►
+    releases
 
 A header binds its site to the sum's id (hence to session, step, public state, cohort and the total before), to its
 masked vector, and to every mask that may be opened; so one masked vector, one share or one coordinate of a total that
@@ -35,6 +36,7 @@ from hansa.plan import SIGNED_BY_MEMBER, SIGNED_BY_PROPOSER, Plan, load
 from hansa.protocols import masks
 from hansa.protocols.key_setup import Manifest, Offers, Reveals, Session
 from hansa.protocols.masks import Mask, edge_mask, edge_tag, open_all, self_commitment, self_mask
+from hansa.protocols.release import check_agreed
 from hansa.protocols.secure_sum import Contribute, Shares
 from hansa.protocols.survivors import Receipt, SignedHeader, edges, headers_digest, lock_digest, members, opened_edges
 from hansa.protocols.thresholds import Floors, tolerated_of
@@ -75,14 +77,20 @@ class Opening(Part, frozen=True, tag="opening"):
     total: bytes | None  # z itself where it is small
 
 
+class Releases(Part, frozen=True, tag="releases"):
+    signatures: dict[SiteId, Signature]  # over the plan and the answer, of members
+
+
 class Sum(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     contributions: Contributions
     locks: Locks
     opening: Opening
 
 
-class Evidence(Part, frozen=True):
-    version: Literal[2]
+class SecondEvidence(Part, frozen=True):
+    """Of a plan of Hansa 0.1, of whose answer nobody was asked whether it may be released."""
+
+    version: Literal[2, 3]
     charter: bytes  # SignedCharter
     plan: bytes
     proposal: Signature
@@ -91,6 +99,17 @@ class Evidence(Part, frozen=True):
     sums: tuple[Sum, ...]  # one a step
     answer: bytes  # the JSON that was released
     answer_digest: Digest  # its SHA-256, as the hub's log has it
+
+
+class Evidence(SecondEvidence, frozen=True):
+    """Its bytes are `encoded`, whatever its version."""
+
+    releases: dict[SiteId, Signature] = {}  # of who agreed to it
+
+    @property
+    def encoded(self) -> bytes:
+        names = SecondEvidence.__struct_fields__
+        return encode(SecondEvidence(*(getattr(self, name) for name in names)) if self.version == 2 else self)
 
 
 class ReplayedStep(Struct, frozen=True):
@@ -126,7 +145,14 @@ def nowhere(_digest: Digest) -> bytes:
 
 
 def read(data: bytes) -> Evidence:
-    return decode(data, Evidence)
+    if data[:1] == bytes([0x90 + len(SecondEvidence.__struct_fields__)]):  # of the array that MessagePack begins with
+        second = decode(data, SecondEvidence)
+        evidence = Evidence(*(getattr(second, name) for name in SecondEvidence.__struct_fields__))
+    else:
+        evidence = decode(data, Evidence)
+    if (evidence.version == 2) != (data != encode(evidence)):
+        raise ProtocolViolation("evidence of one version stands in the bytes of another")
+    return evidence
 
 
 def replay(evidence: Evidence, charter: Charter, chunks: Chunks = nowhere, pick: Pick = range) -> Replayed:
@@ -154,7 +180,9 @@ def replay(evidence: Evidence, charter: Charter, chunks: Chunks = nowhere, pick:
         steps.append(ReplayedStep(opened.step.name, opened.survivors, tuple(dropped), size_of_total, opened.recomputed))
     if opened is None:
         raise ProtocolViolation("the evidence holds no step")
-    return Replayed(plan, tuple(steps), _check_answer(evidence, plan, opened))
+    exact = _check_answer(evidence, plan, opened)
+    _check_releases(evidence, plan, charter, session, opened)
+    return Replayed(plan, tuple(steps), exact)
 
 
 def _check_signature(public: bytes, purpose: str, message: bytes, signature: bytes, whose: str) -> None:
@@ -349,6 +377,21 @@ def _open_secrets(opening: Opening, session: Session, survivors: int, open_edges
 
 
 # ---- the answer ----
+
+
+def _check_releases(evidence: Evidence, plan: Plan, charter: Charter, session: Session, last: _Opened) -> None:
+    """As many of the sites whose numbers are in the answer as a total needs have agreed to its release."""
+    if (evidence.version == 2) != (plan.version == 1):
+        raise ProtocolViolation("the evidence is of another version than its plan calls for")
+    if plan.version > 1 and len(evidence.releases) < session.floors.threshold:
+        raise ProtocolViolation("fewer sites agreed to the release than a total needs")
+    for site, signature in evidence.releases.items():
+        if site not in last.active:
+            raise ProtocolViolation(f"'{site}' agreed to the release and is not in the last total")
+        try:
+            check_agreed(charter.member(site).consent, plan.digest, evidence.answer, signature)
+        except ProtocolViolation as violation:
+            raise ProtocolViolation(f"the signature of '{site}' on the release does not hold") from violation
 
 
 def _check_answer(evidence: Evidence, plan: Plan, last: _Opened) -> bool:

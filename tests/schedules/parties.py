@@ -150,7 +150,7 @@ class SiteParty(Party):
         """The site's numbers, given after it looked at the total that it is shown."""
         state.check(request)
         if request.receipt is not None:
-            state.total(request, b"".join(beside))
+            state.total(request.receipt, b"".join(beside))
         return self.vectors(self.name, request.step)
 
 

@@ -92,14 +92,14 @@ def receipt_signed_by_anybody(patch: Patch) -> None:
 
 
 def _checks_receipts_with(patch: Patch, change: Callable[[Patch], None]) -> None:
-    true = Waiting._check_receipt
+    true = Waiting.check_receipt
 
     def check(self: Waiting, shown: Any) -> None:
         with Patch.context() as inner:
             change(inner)
             true(self, shown)
 
-    patch.setattr(Waiting, "_check_receipt", check)
+    patch.setattr(Waiting, "check_receipt", check)
 
 
 @planted("the total beside a receipt is not compared", lie="other total beside the receipt")

@@ -42,8 +42,9 @@ from hansa.plan import SIGNED_BY_PROPOSER, Plan, load
 from hansa.privacy.disclosure import refuse_site
 from hansa.protocols.base import Own, SiteState, Spread, Vector
 from hansa.protocols.key_setup import Encapsulating, Invited, Manifest, Offered, Paired, Revealed
+from hansa.protocols.release import Releasing
 from hansa.protocols.secure_sum import Contribute, Contributed, Lock, LockedSet, Masked, Waiting
-from hansa_site import budget, consent, tables
+from hansa_site import budget, consent, differing, releasing, tables
 from hansa_site.deciding import consented, refuse_withdrawn, signed_proposal
 from hansa_site.deeds import Deed
 from hansa_site.journal import HubSeen, Run, Said
@@ -121,7 +122,7 @@ class Answering:
         if isinstance(payload, Open):
             return self._open(run, payload)
         if isinstance(payload, Round):
-            return self._round(run, payload)
+            return self._release(run, payload, now) if row.kind == "ask-release" else self._round(run, payload)
         raise ProtocolViolation("a letter of a kind that a site never gets")
 
     def _released(self, payload: Released, run: Run | None) -> Outcome:
@@ -143,7 +144,7 @@ class Answering:
         self._refuse_twice(run, "proposal")
         if self._settings.policy.proposals == "policy":
             return signed_proposal(self._desk, plan)
-        return self._ask_person("proposal", plan, payload.plan, now)
+        return self._ask_person("proposal", plan.digest, payload.plan, self._until(plan, now))
 
     def _consent(self, name: str, payload: AskConsent, run: Run | None, now: float) -> Outcome:
         plan = self._plan(name, payload.plan)
@@ -164,12 +165,15 @@ class Answering:
         self._rows(name, plan, plan.job())  # what is wrong with them is said before anybody counts on this site
         if not self._settings.policy.persons:
             return consented(self._desk, plan)
-        return self._ask_person("consent", plan, payload.plan, now)
+        return self._ask_person("consent", plan.digest, payload.plan, self._until(plan, now))
 
-    def _ask_person(self, what: str, plan: Plan, content: bytes, now: float) -> Outcome:
-        """A person decides; the hub is told how long that may take: the plan's own end comes before the policy's."""
-        until = min(now + 3600 * self._settings.policy.decide_hours, float(plan.expires))
-        asked = Asked(what, plan.digest, content, until)
+    def _until(self, plan: Plan, now: float) -> float:
+        """How long a person has: the plan's own end comes before the policy's."""
+        return min(now + 3600 * self._settings.policy.decide_hours, float(plan.expires))
+
+    def _ask_person(self, what: str, about: bytes, content: bytes, until: float) -> Outcome:
+        """A person decides; the hub is told how long that may take."""
+        asked = Asked(what, about, content, until)
         letters = (("waits", Waits(int(until))),)
         return Outcome(letters, act=f"waits for a person to decide about the {what}", asked=asked)
 
@@ -218,12 +222,12 @@ class Answering:
         vector = None
         if isinstance(request, Contribute) and isinstance(state, Waiting):
             state.check(request)  # before anything is fetched for it: the receipt names no more chunks than are due
-            total = self._vectors.total(run.run, request, payload.beside)
+            total = self._vectors.total(run.run, request.receipt, payload.beside)
             if isinstance(total, Missing):
                 return total
             vector = self._vector(run, state, request, total)
         if isinstance(request, Lock):
-            survivors = [header.site for header in request.headers]
+            survivors = tuple(header.site for header in request.headers)
             consent.survivors_allowed(self._settings.policy, self._desk.name, survivors)
         own = Own(self._desk.signing, vector, self._spread)
         following, reply = state.answer(request, own)  # type: ignore[attr-defined]  # each with its own request
@@ -235,7 +239,31 @@ class Answering:
         outcome = self._reply(
             payload.number, payload.message, following, reply, beside=beside, contributed=vector is not None
         )
-        return replace(outcome, deeds=_deeds(following))
+        locked = (following.step, following.survivors) if isinstance(following, LockedSet) else None
+        return replace(outcome, deeds=_deeds(following), locked=locked)
+
+    def _release(self, run: Run, payload: Round, now: float) -> Outcome | Missing:
+        """The policy agrees to a release, or a person is asked, once the answer is the one that this site computes."""
+        if run.state is None:
+            raise ProtocolViolation("a release is asked before setup")
+        if (said := self._said(run.run, payload.number, payload.message)) is not None:
+            return said
+        self._refuse_twice(run.run, "release")
+        state: SiteState = decode(run.state, STATES)
+        if not isinstance(state, Waiting):
+            raise ProtocolViolation("a release is asked in the middle of a total")
+        asked = decode(payload.message, Releasing)
+        state.check_receipt(asked.receipt)  # before anything is fetched for it
+        total = self._vectors.total(run.run, asked.receipt, payload.beside)
+        if isinstance(total, Missing):
+            return total
+        candidate = releasing.look(self._plan(run.run, run.plan), state, payload.number, payload.message, total)
+        with Session(self._reading) as db:
+            differing.refuse_release(db, candidate.row(now))
+        if not self._settings.policy.releasers:
+            return releasing.agreed(self._desk, candidate, now)
+        until = now + 3600 * self._settings.policy.decide_hours
+        return self._ask_person("release", candidate.digest, encode(candidate), until)
 
     def _said(self, run: str, number: int, request: bytes) -> Outcome | None:
         """The answer that this round has had already: the same bytes to the same request, nothing to another."""
@@ -259,7 +287,7 @@ class Answering:
         check_step(step, len(request.cohort), ring)
         if state.before is not None and request.receipt is not None:
             last, receipt = decode(state.before.public, Step), request.receipt
-            vector, honest = state.total(request, shown), state.paired.session.floors.honest
+            vector, honest = state.total(request.receipt, shown), state.paired.session.floors.honest
             total = read_total(job, request.step - 1, last, vector, len(receipt.survivors), honest)
             check_follows(job, last, total, step)
         contribution, chance = job.encode(self._rows(run.run, plan, job), step), state.chance(request)

@@ -130,7 +130,7 @@ def code_digest() -> str:
     return found.hexdigest()
 
 
-def survivors_allowed(policy: Policy, site: SiteId, survivors: list[SiteId]) -> None:
+def survivors_allowed(policy: Policy, site: SiteId, survivors: Sequence[SiteId]) -> None:
     """Before a survivor set is locked: the members this institution insists on are still in it."""
     for member in policy.must_take_part:
         if member != site and member not in survivors:

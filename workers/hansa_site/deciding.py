@@ -17,12 +17,14 @@ from hansa.crypto.keys import digest
 from hansa.errors import Refused
 from hansa.mail.boxes import Desk
 from hansa.mail.letters import Signed
-from hansa.plan import SIGNED_BY_MEMBER, SIGNED_BY_PROPOSER, Plan
-from hansa_site import budget, consent, people, tables
+from hansa.messages import decode
+from hansa.plan import SIGNED_BY_MEMBER, SIGNED_BY_PROPOSER, Plan, read
+from hansa_site import budget, consent, people, releasing, tables
 from hansa_site.deeds import Deed
 from hansa_site.journal import Decided, Member, Run, Waiting, Withdrawn
 from hansa_site.outcome import Outcome, refused
 from hansa_site.people import Decision
+from hansa_site.releasing import Candidate
 from hansa_site.settings import Settings
 
 EXPIRED = "nobody decided in time"
@@ -44,6 +46,7 @@ class Deciding:
         act: Callable[[Session, Decision, Member, float], list[Found]] = {
             "sign proposal": self._sign,
             "consent": self._consent,
+            "release": self._release,
             "refuse": self._refuse,
             "stop": self._stop,
             "withdraw": self._withdraw,
@@ -81,6 +84,18 @@ class Deciding:
         budget.refuse_unaffordable(db, policy, plan)
         waiting.closed_at = now
         return [(plan.run, consented(self._desk, plan, _by(db, plan.run, "consent", person)))]
+
+    def _release(self, db: Session, decision: Decision, person: Member, now: float) -> list[Found]:
+        waiting = _waiting(db, decision, "release", now)
+        candidate = decode(waiting.content, Candidate)
+        plan, due = read(candidate.plan), self._settings.policy.releasers
+        if self._proposed(db, plan) == person.name:
+            raise Refused(f"'{person.name}' signed this proposal, and so can't agree to its release too")
+        yes = {person.name, *(said.person for said in _said(db, plan.run, "release"))}
+        if len(yes) < due:
+            return [(plan.run, Outcome(act=f"{person.name} agrees to the release; {due - len(yes)} more must"))]
+        waiting.closed_at = now
+        return [(plan.run, releasing.agreed(self._desk, candidate, now, _by(db, plan.run, "release", person)))]
 
     def _proposed(self, db: Session, plan: Plan) -> str:
         """Who of our people signed the proposal, if anybody did."""

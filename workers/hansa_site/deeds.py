@@ -24,7 +24,7 @@ from hansa.jobs.base import Schema
 from hansa.mail.boxes import Desk
 from hansa.mail.letters import MOST_ENTRIES, Entries, Submitted
 from hansa.messages import HUB, encode
-from hansa_site.journal import Noted, OwnEntry, Witnessed
+from hansa_site.journal import Member, Noted, OwnEntry, Witnessed
 from hansa_site.policy import Policy
 
 T = TypeVar("T")
@@ -128,6 +128,24 @@ def of_settings(db: Session, charter: Charter, policy: Policy, tables: Sequence[
     for what, made in schemas.items():
         if _is_new(db, known, what, made):
             found.append(Deed("table added", {"table": what[6:], "schema": made.hex()}))
+    return found
+
+
+def of_people(db: Session, charter: Charter) -> list[Deed]:
+    """Who was let in or has gone since this was last entered; noted as known from now on."""
+    if not charter.witnessed:
+        return []
+    known = set(db.scalars(select(Noted.what).where(Noted.what.like("person %"))))
+    found = []
+    for row in db.scalars(select(Member).order_by(Member.added_at)):
+        here, gone = f"person {row.pseudonym} here", f"person {row.pseudonym} gone"
+        if here not in known:
+            details = {"person": row.pseudonym, "roles": row.roles, "key": row.public.hex()}
+            found.append(Deed("person added", details))
+            db.add(Noted(what=here, digest=digest("person", row.public)))
+        if row.removed_at is not None and gone not in known:
+            found.append(Deed("person removed", {"person": row.pseudonym}))
+            db.add(Noted(what=gone, digest=digest("person", row.public)))
     return found
 
 

@@ -167,6 +167,30 @@ class BudgetLine(Base):
     closed_at: Mapped[float | None] = mapped_column(Double)
 
 
+class Totalled(Base):
+    """The sites of a total without noise which this site helped to open, at most (`differing.py`)."""
+
+    __tablename__ = "totalled"
+    run: Mapped[str] = mapped_column(String(32), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    table_name: Mapped[str] = mapped_column(String(64), index=True)
+    columns: Mapped[bytes] = mapped_column(LargeBinary)  # encoded, sorted
+    sites: Mapped[bytes] = mapped_column(LargeBinary)  # encoded, sorted
+
+
+class Agreed(Base):
+    """An answer whose release this site agreed to: the plan, the answer as it is shown, and its exact figures."""
+
+    __tablename__ = "agreed"
+    run: Mapped[str] = mapped_column(String(32), primary_key=True)
+    table_name: Mapped[str] = mapped_column(String(64), index=True)
+    plan: Mapped[bytes] = mapped_column(LargeBinary)
+    sites: Mapped[bytes] = mapped_column(LargeBinary)  # whose numbers are in it; encoded, sorted
+    answer: Mapped[bytes] = mapped_column(LargeBinary)  # JSON
+    exact: Mapped[bytes] = mapped_column(LargeBinary)  # JSON
+    at: Mapped[float] = mapped_column(Double)
+
+
 class Withdrawn(Base):
     """A table that the institution has taken back; nothing is answered over it until it is opened again."""
 

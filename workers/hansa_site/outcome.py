@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from hansa.mail.letters import Payload, Refusal, Welcome, sentence
+from hansa.messages import SiteId
 from hansa.protocols.base import SiteState
 from hansa_site.deeds import Deed
-from hansa_site.journal import Said
+from hansa_site.journal import Agreed, Said
 
 
 class Asked(Struct, frozen=True):
@@ -35,6 +36,8 @@ class Outcome(Struct, frozen=True):
     welcome: Welcome | None = None  # the hub is up
     deeds: tuple[Deed, ...] = ()  # for the log
     asked: Asked | None = None  # a person must decide first
+    locked: tuple[int, tuple[SiteId, ...]] | None = None  # a step and the survivors whose total it helps to open
+    agreed: Agreed | None = None  # an answer whose release it agrees to
 
 
 def refused(reason: str, by: Mapping[str, str] = {}) -> Outcome:

@@ -12,16 +12,18 @@ from sqlalchemy.orm import Session
 from hansa.charter import Charter
 from hansa.errors import ProtocolViolation, Refused
 from hansa.jobs import KINDS
+from hansa.messages import decode
 from hansa.plan import Plan, load, read
 from hansa_site import consent, tables
 from hansa_site.consent import Opinion
 from hansa_site.journal import Decided, Run, Waiting
+from hansa_site.releasing import Candidate
 from hansa_site.settings import Settings
 
 
 class Pending(Struct, frozen=True):
     """`said`: who has said yes already, of `needed`. `similar`: (run, how it ended) of earlier jobs of the kind over
-    the table."""
+    the table. `answer`: of a release, the JSON that would be released; empty of all else."""
 
     run: str
     what: str
@@ -33,6 +35,7 @@ class Pending(Struct, frozen=True):
     said: tuple[str, ...]
     needed: int
     similar: tuple[tuple[str, str], ...]
+    answer: bytes = b""
 
 
 def look(db: Session, settings: Settings, charter: Charter, home: Path, now: float) -> list[Pending]:
@@ -41,7 +44,8 @@ def look(db: Session, settings: Settings, charter: Charter, home: Path, now: flo
 
 
 def _pending(db: Session, row: Waiting, settings: Settings, charter: Charter, home: Path, now: float) -> Pending:
-    plan = load(row.content, charter)
+    candidate = decode(row.content, Candidate) if row.what == "release" else None
+    plan = load(row.content if candidate is None else candidate.plan, charter)
     what = "sign proposal" if row.what == "proposal" else row.what
     said = select(Decided.person).where(Decided.run == row.run, Decided.what == what, Decided.refusal == "")
     return Pending(
@@ -53,8 +57,9 @@ def _pending(db: Session, row: Waiting, settings: Settings, charter: Charter, ho
         KINDS[plan.kind].learns if plan.kind in KINDS else "",
         tuple(opinions(settings, plan, home, now)),
         tuple(db.scalars(said.where(Decided.done_at.is_not(None)).order_by(Decided.at))),
-        settings.policy.persons if row.what == "consent" else 1,
+        {"consent": settings.policy.persons, "release": settings.policy.releasers}.get(row.what, 1),
         similar(db, plan, charter),
+        b"" if candidate is None else candidate.answer,
     )
 
 
@@ -99,6 +104,14 @@ def open_one(db: Session, run: str) -> tuple[str, bytes]:
     if len(found) != 1:
         raise Refused(f"nothing of a job {run} waits for a decision here: `hansa site pending` shows what does")
     return found[0].what, found[0].digest
+
+
+def figures(db: Session, run: str) -> bytes:
+    """The exact answer (JSON) whose release waits for a person here, before the plan's rules of disclosure."""
+    row = db.get(Waiting, (run, "release"))
+    if row is None or row.closed_at is not None:
+        raise Refused(f"no release of a job {run} waits for a decision here")
+    return decode(row.content, Candidate).exact
 
 
 def whole(db: Session, run: str) -> str:

@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from hansa import key_file
-from hansa.access import Person, Role, Thing, authorise, roles_of
+from hansa.access import Action, Person, Role, Thing, authorise, roles_of
 from hansa.crypto.keys import SEED_BYTES, SigningKey, digest, verify
 from hansa.errors import ProtocolViolation, Refused
 from hansa.messages import Digest, Signature, SiteId, decode, encode
@@ -31,7 +31,7 @@ _PURPOSE = "person/decision"
 _NAME = re.compile(r"[a-z][a-z0-9._-]{0,31}")
 FOLDER = "people"
 LONGEST_SECONDS = 7 * 86_400  # that a decision may lie before it is worked off
-What = Literal["sign proposal", "consent", "refuse", "stop", "withdraw"]
+What = Literal["sign proposal", "consent", "release", "refuse", "stop", "withdraw"]
 
 
 class Decision(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -91,9 +91,15 @@ def here(db: Session, name: str) -> Member:
 
 def prove(db: Session, home: Path, name: str, member: SiteId) -> None:
     """Refuses unless `name` is an administrator here and whoever asks can open that person's key."""
-    authorise(person_of(here(db, name), member), "manage people", Thing(member=member))
+    opened(db, home, name, member, "manage people")
+
+
+def opened(db: Session, home: Path, name: str, member: SiteId, action: Action) -> Member:
+    """The person, if it may do that here and whoever asks can open its key."""
+    authorise(person_of(here(db, name), member), action, Thing(member=member))
     if SigningKey(_seed(home, name)).public != here(db, name).public:
         raise Refused(f"the key in {home / FOLDER / name} is not the one that '{name}' was added with")
+    return here(db, name)
 
 
 def person_of(row: Member, member: SiteId) -> Person:

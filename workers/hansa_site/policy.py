@@ -20,10 +20,12 @@ from hansa.messages import is_site_id
 from hansa.privacy import accounting
 
 POLICY, EXAMPLE = "policy.toml", "policy.example.toml"
+LIKE: Final = ("datashield", "opensafely")  # whose rules an example expresses
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOURS = re.compile(r"(?:([a-z]{3})(?:-([a-z]{3}))? )?([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 Decides = Literal["policy", "person", "two persons"]
+_PERSONS: Final[dict[Decides, int]] = {"policy": 0, "person": 1, "two persons": 2}
 
 
 class Floors(Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,6 +64,9 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     proposals: Literal["policy", "person"] = "policy"
     sign_proposals: bool = True
     consents: Decides = "policy"
+    releases: Decides = "policy"
+    least_difference: Annotated[int, Meta(ge=1, le=1_000)] = 3
+    sites_may_leave: bool = True
     noise: Literal["optional", "required"] = "optional"
     most_epsilon: str = ""
     decide_hours: Annotated[int, Meta(ge=1, le=8_760)] = 72
@@ -72,7 +77,12 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def persons(self) -> int:
         """How many people must say yes before this site consents."""
-        return {"policy": 0, "person": 1, "two persons": 2}[self.consents]
+        return _PERSONS[self.consents]
+
+    @property
+    def releasers(self) -> int:
+        """How many people must say yes before this site agrees to a release."""
+        return _PERSONS[self.releases]
 
 
 def check(policy: Policy, tables: frozenset[str], where: str) -> Policy:
@@ -132,8 +142,10 @@ def read(path: Path, tables: frozenset[str]) -> Policy:
     return convert(toml.read(path), tables, str(path))
 
 
-def example() -> str:
-    return resources.files("hansa_site").joinpath(EXAMPLE).read_text(encoding="utf-8")
+def example(like: str = "") -> str:
+    """Every key explained at its default; or the rules of a system that is known, `like` one of `LIKE`."""
+    name = f"policy.{like}.toml" if like else EXAMPLE
+    return resources.files("hansa_site").joinpath(name).read_text(encoding="utf-8")
 
 
 def open_now(policy: Policy, now: float) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -29,11 +29,11 @@ from hansa.mail.database import Engines
 from hansa.mail.letters import TO_SITE, Hello, Payload, Refusal, Shown, Welcome, speaks
 from hansa.messages import HUB, encode
 from hansa.protocols.base import Spread
-from hansa_site import budget, deciding, deeds, tables, witness
+from hansa_site import budget, deciding, deeds, differing, tables, witness
 from hansa_site.answering import Answering
 from hansa_site.deciding import Deciding
 from hansa_site.deeds import Deed
-from hansa_site.journal import Act, Decided, HubSeen, Noted, Run, Waiting, Withdrawn
+from hansa_site.journal import Act, Decided, HubSeen, Member, Noted, Run, Waiting, Withdrawn
 from hansa_site.outcome import Asked, Outcome, refused
 from hansa_site.settings import Settings
 from hansa_site.vectors import Missing, Vectors
@@ -97,12 +97,24 @@ class Site:
         with Session(self._reading) as db:
             unsent, late = deeds.unsent(db, first), bool(deeds.overdue(db, now, first)) or witness.alarmed(db)
         self._publish(now)
+        self._enter_people(now)
         if unsent:
             with Session(self._engine) as db, db.begin():
                 deeds.submit(db, self._desk, now)
         if late:
             with Session(self._engine) as db, db.begin():
                 witness.watch(db, now, first)
+
+    def _enter_people(self, now: float) -> None:
+        """Who may decide here: the log knows pseudonyms, roles and keys."""
+        members = func.count(Member.name) + func.count(Member.removed_at)
+        noted = select(func.count()).select_from(Noted).where(Noted.what.like("person %"))
+        with Session(self._reading) as db:
+            if not self._desk.charter.witnessed or db.scalar(select(members)) == db.scalar(noted):
+                return
+        with Session(self._engine) as db, db.begin():
+            for deed in deeds.of_people(db, self._desk.charter):
+                deeds.write(db, self._desk, deed, "", now, self._draw)
 
     def _publish(self, now: float) -> None:
         """Tells the hub how the privacy budgets stand, if that has changed: people see it before they ask."""
@@ -295,8 +307,14 @@ class Site:
         boxes.hurry(db, HUB, now)
 
     def _costs(self, db: Session, name: str, outcome: Outcome, now: float) -> tuple[Deed, ...]:
-        """What the outcome does to the privacy budget; refuses a consent that it does not bear."""
+        """What the outcome does to the privacy budget, and to what others can subtract; refuses one that they do not
+        bear."""
         costs: tuple[Deed, ...] = ()
+        if outcome.locked is not None:
+            plan = self._desk.plan(db.get_one(Run, name).plan)
+            differing.note_total(db, self._settings.policy, plan, *outcome.locked)
+        if outcome.agreed is not None:
+            differing.note_release(db, outcome.agreed)
         if outcome.plan is not None:
             costs = budget.reserve(db, self._settings.policy, self._desk.plan(outcome.plan), now)
         if outcome.contributed:

@@ -17,7 +17,8 @@ from hansa.mail.letters import BESIDE_BYTES, Here, Payload, Wanted
 from hansa.messages import Digest, decode, encode
 from hansa.protocols.base import Vector
 from hansa.protocols.masks import as_bytes
-from hansa.protocols.secure_sum import Contribute, Contributed
+from hansa.protocols.secure_sum import Contributed
+from hansa.protocols.survivors import Receipt
 from hansa_site.journal import Run, WantedChunks
 
 FETCH_SECONDS = 2.0  # after which somebody looks again whether chunks are missing
@@ -94,11 +95,11 @@ class Vectors:
         self._desk.folder.put_all(run, content, reply.chunks)
         return None
 
-    def total(self, run: str, request: Contribute, beside: bytes) -> bytes | Missing:
-        """The total that the request's receipt names, from beside the letter or from the folder."""
-        if request.receipt is None or beside:
+    def total(self, run: str, receipt: Receipt | None, beside: bytes) -> bytes | Missing:
+        """The total that a receipt names, from beside the letter or from the folder."""
+        if receipt is None or beside:
             return beside
-        folder, chunks = self._desk.folder, request.receipt.chunks
+        folder, chunks = self._desk.folder, receipt.chunks
         if missing := folder.missing(run, chunks):
             return Missing(run, tuple(missing))
         try:

@@ -66,6 +66,8 @@ OF_MEMBER = frozenset(
         "contributed",
         "locked",
         "unmasked",
+        "release agreed",
+        "figures seen",
         "release seen",
         "log reviewed",
         "table closed",

@@ -1,4 +1,4 @@
-"""`hansa site people|pending|consent|refuse|stop|withdraw …`: what an institution's people decide, at its own site."""
+"""`hansa site people|pending|consent|release|…`: what an institution's people decide, at its own site."""
 
 import secrets
 import time
@@ -26,7 +26,7 @@ WAIT_SECONDS = 15.0  # for the site's process to work off a decision
 
 
 def register(app: typer.Typer) -> None:
-    for command in (people, pending, consent, refuse, stop, withdraw):
+    for command in (people, pending, consent, release, figures, refuse, stop, withdraw):
         app.command()(command)
     app.command("add-person")(add_person)
     app.command("remove-person")(remove_person)
@@ -113,7 +113,29 @@ def consent(home: Home, run_id: Run, person: As) -> None:
     with _opened(home) as (db, _settings):
         run_id = waiting.whole(db, run_id)
         what, about = waiting.open_one(db, run_id)
+    if what == "release":
+        raise Refused("an answer waits to be released: `hansa site release` agrees to that")
     _decide(home, person, "sign proposal" if what == "proposal" else "consent", run_id, about, "")
+
+
+def release(home: Home, run_id: Run, person: As) -> None:
+    """Agree that an answer with this site's rows in it is released, as `hansa site pending` shows it."""
+    from hansa_site import pending as waiting
+
+    with _opened(home) as (db, _settings):
+        run_id = waiting.whole(db, run_id)
+        what, about = waiting.open_one(db, run_id)
+    if what != "release":
+        raise Refused(f"a {what} waits, and no release: `hansa site consent` agrees to that")
+    _decide(home, person, "release", run_id, about, "")
+
+
+def figures(home: Home, run_id: Run, person: As) -> None:
+    """Print the exact figures of an answer that waits to be released, before any is left out; the log says who saw
+    them."""
+    from hansa_site import figures as exact
+
+    typer.echo(exact.show(home, run_id, person, time.time()).decode())
 
 
 def refuse(home: Home, run_id: Run, person: As, reason: Reason = "") -> None:

@@ -23,6 +23,8 @@ def as_text(one: Any) -> str:
         lines.append(f"  counts below {plan.disclosure.minimum_cell} are not shown; protection {plan.protection}")
     if one.learns:
         lines.append(f"  beyond the answer, the hub and the sites learn {one.learns}")
+    if one.answer:
+        lines.append(f"  the answer: {_safe(one.answer.decode())}")
     lines += [f"  {line}" for line in opinions(one.opinions)]
     lines += [f"  similar: {run}  {status}" for run, status in one.similar]
     return "\n".join([*lines, f"  plan {plan.digest.hex()}"])
@@ -53,6 +55,7 @@ def print_json(found: Iterable[Any]) -> None:
             "needed": one.needed,
             "no": {opinion.rule: opinion.why for opinion in one.opinions if opinion.why},
             "similar": [run for run, _status in one.similar],
+            "answer": msgspec.Raw(one.answer or b"null"),
         }
         for one in found
     ]

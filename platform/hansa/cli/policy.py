@@ -14,11 +14,13 @@ File = Annotated[Path | None, typer.Option("--policy", help="A policy file to tr
 
 
 @app.command()
-def example() -> None:
-    """Print a policy with every key explained, at its default."""
-    from hansa_site.policy import example
+def example(like: Annotated[str, typer.Option(help="datashield or opensafely: the rules of these.")] = "") -> None:
+    """Print a policy with every key explained, at its default; or one that says what another system's rules are."""
+    from hansa_site.policy import LIKE, example
 
-    typer.echo(example(), nl=False)
+    if like and like not in LIKE:
+        raise Refused(f"there is no example like '{like}'; there are {', '.join(LIKE)}")
+    typer.echo(example(like), nl=False)
 
 
 @app.command()

@@ -21,6 +21,7 @@ FLOW: tuple[tuple[str, str, str], ...] = (
         "the question of each step and the total of the one before",
         "totals, in clear to the members",
     ),
+    ("hub → sites that computed", "the total and the answer", "to be computed anew and agreed to before its release"),
     ("hub → its recipients", "the answer", "as the plan's rules of disclosure or its noise leave it"),
 )
 

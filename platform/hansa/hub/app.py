@@ -25,7 +25,18 @@ from hansa.mail.blobs import AtHub
 from hansa.mail.boxes import Desk
 from hansa.mail.carriage import Carriage
 from hansa.mail.database import migrate, open_engines
-from hansa.mail.post import ADD_TASK, BROKER_ERRORS, HUB_PREFIX, TURN_TASK, Sender, ToSite, run_worker, worker_app
+from hansa.mail.post import (
+    ADD_TASK,
+    BROKER_ERRORS,
+    HUB_PREFIX,
+    TURN_TASK,
+    Sender,
+    ToSite,
+    raw_client,
+    run_worker,
+    waiting_tasks,
+    worker_app,
+)
 from hansa.mail.poster import Poster, lanes
 from hansa.mail.tls import Address
 from hansa.mail.workers import Worker
@@ -34,6 +45,7 @@ log = logging.getLogger("hansa.hub")
 TICK_SECONDS = 0.25
 STAND_BY_SECONDS = 0.5
 RING_SECONDS = 2.0
+MOST_QUEUED = 16  # tasks, beyond which the ticker rings for nobody
 
 
 class Bell:
@@ -41,6 +53,7 @@ class Bell:
 
     def __init__(self, address: Address, task: str) -> None:
         self._sender, self._lock = Sender(address, HUB_PREFIX, task), threading.Lock()
+        self._queue = raw_client(address)
 
     def ring(self, argument: str) -> None:
         with self._lock:
@@ -48,6 +61,15 @@ class Bell:
                 self._sender.send(argument)
             except BROKER_ERRORS:
                 self._sender.reset()
+
+    def room(self) -> int:
+        """How many rings more may be queued by who only makes up for lost ones. Where tasks wait already, none is
+        lost: the workers are busy, and ringing again would bury them in turns that find nothing to do."""
+        try:
+            return max(MOST_QUEUED - waiting_tasks(self._queue, HUB_PREFIX), 0)
+        except BROKER_ERRORS:
+            self._queue.connection_pool.disconnect()
+            return MOST_QUEUED
 
 
 class Office:
@@ -80,10 +102,10 @@ class Office:
         now = time.time()
         waiting, closed = self.coordinator.tick(now)
         self._rung = {run: at for run, at in self._rung.items() if now < at + RING_SECONDS and at <= now}
-        for run in waiting:
-            if run not in self._rung:
-                self._rung[run] = now
-                self.turns.ring(run)
+        missed = [run for run in waiting if run not in self._rung]
+        for run in missed[: self.turns.room()] if missed else ():
+            self._rung[run] = now
+            self.turns.ring(run)
         for run in closed:
             self._follow(run, now)
         self._fetch(now)

@@ -287,7 +287,7 @@ class Coordinator:
             raise ProtocolViolation("a letter comes from a site that takes no part in the job")
         elif isinstance(payload, Signed):
             self._consent(db, job, plan, part, payload, now)
-        elif isinstance(payload, Waits) and part.asked and job.status == "consenting":
+        elif isinstance(payload, Waits) and part.asked and job.status in ("consenting", "releasing"):
             part.waits_until, part.stage = rounds.patience(plan, payload, now), "a person decides"
             tell(db, now, job.run, "a person decides", part.site)
         elif isinstance(payload, Refusal):

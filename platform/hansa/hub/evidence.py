@@ -17,11 +17,12 @@ from hansa.hub.models import EvidenceRow, Job, Participant
 from hansa.messages import SiteId, decode, encode
 from hansa.protocols.base import Ask, Done, HubState
 from hansa.protocols.key_setup import AwaitReveals, Reveals
+from hansa.protocols.release import AwaitReleases
 from hansa.protocols.secure_sum import AwaitContributions, AwaitShares, Shares
 from hansa.protocols.survivors import Receipt, with_neighbours
-from hansa.replay import Contributions, Evidence, Locks, Opening, Part, Setup, Sum
+from hansa.replay import Contributions, Evidence, Locks, Opening, Part, Releases, Setup, Sum
 
-_PARTS: Any = Setup | Contributions | Locks | Opening
+_PARTS: Any = Setup | Contributions | Locks | Opening | Releases
 
 
 def keep(
@@ -60,6 +61,8 @@ def _part(
         return Contributions(state.request, headers, chunks, tuple(beside[site] for site in survivors))
     if isinstance(outcome, Ask) and isinstance(outcome.state, AwaitShares):
         return Locks(outcome.state.signatures)
+    if isinstance(state, AwaitReleases):
+        return Releases({site: replies[site].signature for site in sites})
     return None
 
 
@@ -79,14 +82,15 @@ def assemble(db: Db, run: str, charter: bytes) -> Evidence:
         raise Refused(f"there is no job {run}")
     if job.answer is None or job.answer_digest is None or job.proposal is None:
         raise Refused(f"the job has no answer to replay: it is {job.status}")
-    setup, sums = _parts(db, run)
+    setup, sums, releases = _parts(db, run)
     consents = []
     for site in setup.manifest.roster:
         part = db.get(Participant, (run, site))
         if part is None or part.consent is None:
             raise Refused(f"the consent of '{site}' is not there")
         consents.append(part.consent)
-    return Evidence(2, charter, job.plan, job.proposal, tuple(consents), setup, sums, job.answer, job.answer_digest)
+    known = job.plan, job.proposal, tuple(consents), setup, sums, job.answer, job.answer_digest
+    return Evidence(2 if releases is None else 3, charter, *known, {} if releases is None else releases.signatures)
 
 
 def large(evidence: Evidence) -> tuple[bytes, ...]:
@@ -99,17 +103,21 @@ def large(evidence: Evidence) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _parts(db: Db, run: str) -> tuple[Setup, tuple[Sum, ...]]:
-    """The last setup (those before it came to nothing), and what followed, three rounds a step."""
+def _parts(db: Db, run: str) -> tuple[Setup, tuple[Sum, ...], Releases | None]:
+    """The last setup (those before it came to nothing), what followed, three rounds a step, and who agreed to the
+    release: nobody was asked of a plan of Hansa 0.1."""
     query = select(EvidenceRow.content).where(EvidenceRow.run == run).order_by(EvidenceRow.round)
     setup: Setup | None = None
+    releases: Releases | None = None
     rounds: list[Any] = []
     for content in db.scalars(query):
         part = decode(content, _PARTS)
         if isinstance(part, Setup):
             setup, rounds = part, []
+        elif isinstance(part, Releases):
+            releases = part
         else:
             rounds.append(part)
     if setup is None or [type(part) for part in rounds] != [Contributions, Locks, Opening] * (len(rounds) // 3):
         raise Refused("the evidence of this job is not whole: it ran before any was kept, or some was deleted")
-    return setup, tuple(Sum(*rounds[at : at + 3]) for at in range(0, len(rounds), 3))
+    return setup, tuple(Sum(*rounds[at : at + 3]) for at in range(0, len(rounds), 3)), releases

@@ -2,14 +2,16 @@
 
 A job's life, in `Job.status`:
 
-    proposed ──signed by its member──► waiting ──its turn──► consenting ──enough consents──► setup ──► running ──► done
-        └────────────┴────────────────────┴──────────────┴──────────┴─► refused · not enough sites · cancelled · failed
+    proposed ──signed by its member──► waiting ──its turn──► consenting ──enough consents──► setup ──► running
+        └────────────┴──────────────────┴─────────────────────┴──────────────┴───────────┴──► (ended) │
+    running ──its answer──► releasing ──those whose numbers are in it agree──► done                   │
+                 └────────────────────────────────────► refused · not enough sites · cancelled · failed
 """
 
 from sqlalchemy import BigInteger, Double, Float, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-OPEN = ("proposed", "waiting", "consenting", "setup", "running")
+OPEN = ("proposed", "waiting", "consenting", "setup", "running", "releasing")
 DONE = "done"
 REFUSED = "refused"
 NOT_ENOUGH = "not enough sites"

@@ -47,6 +47,8 @@ def _waits_for(db: Session, job: Job, charter: Charter | None) -> str:
         sites = [part.site for part in active if part.consent is None]
         return f"consents of {', '.join(sites)}" if sites else "its turn at the hub"
     sites = [part.site for part in active if part.asked and part.reply is None]
+    if sites and job.status == "releasing":
+        return f"{', '.join(sites)} to agree to the release"
     if sites:
         return f"replies of {', '.join(sites)} in round {job.round}"
     sites = [part.site for part in active if part.asked and part.chunks is not None]

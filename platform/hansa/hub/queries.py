@@ -362,7 +362,7 @@ def evidence(hub: Hub, run: str) -> KeptEvidence:
             raise Refused(f"there is no job {run}")
         charter = charter_files.signed(hub.home, read_plan(row.plan).charter)
         assembled = kept.assemble(db, run, charter)
-    return KeptEvidence(encode(assembled), kept.large(assembled), partial(hub.desk.folder.get, run))
+    return KeptEvidence(assembled.encoded, kept.large(assembled), partial(hub.desk.folder.get, run))
 
 
 def parameters(hub: Hub, runs: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -1,9 +1,11 @@
 """Rounds of a job, at the hub: open, close, and what the outcome leads to.
 
     consents ──► setup (four rounds) ──► [ contribute ─ lock ─ unmask ─ total ─ advance ] for each step ──► answer
+    answer ──► whose numbers are in it agree to its release ──► released
 
 A round closes when every asked site replied, or at its deadline with those that did. Setup needs everybody: it starts
-again without the silent ones. A sum needs its quorum. Everything here runs inside the caller's transaction.
+again without the silent ones. A sum needs its quorum, and so does a release. Everything here runs inside the caller's
+transaction.
 
 A total that is small is added up where its last round closes. A large one is left to the hub's workers, chunk by chunk
 (`adding.py`), and the job goes on when all are there.
@@ -24,21 +26,21 @@ from hansa.hub import evidence, models
 from hansa.hub.log import record
 from hansa.hub.models import Job, Member, Participant, TotalChunk
 from hansa.hub.records import tell
-from hansa.jobs.base import Answer, Schema, Step, check_step, size
+from hansa.jobs.base import Schema, Step, check_step, size
 from hansa.jobs.under_noise.noisy import read_total
 from hansa.mail import boxes
 from hansa.mail.boxes import Desk
 from hansa.mail.letters import BESIDE_BYTES, End, Open, Payload, Released, Reply, Round, Waits, sentence
 from hansa.messages import decode, encode
 from hansa.plan import Plan, load
-from hansa.protocols import key_setup, secure_sum
+from hansa.protocols import key_setup, release, secure_sum
 from hansa.protocols.base import Ask, Done, HubState
 from hansa.protocols.key_setup import AwaitEncapsulated, AwaitOffers, AwaitReady, AwaitReveals, Session
+from hansa.protocols.release import AwaitReleases
 from hansa.protocols.secure_sum import (
     AwaitContributions,
     AwaitLocks,
     AwaitShares,
-    Contribute,
     Contributed,
     Opened,
     Shares,
@@ -49,7 +51,15 @@ from hansa.protocols.thresholds import tolerated_of
 
 SETUP = (AwaitOffers, AwaitReveals, AwaitEncapsulated, AwaitReady)
 STATES: Any = (
-    AwaitOffers | AwaitReveals | AwaitEncapsulated | AwaitReady | AwaitContributions | AwaitLocks | AwaitShares | Opened
+    AwaitOffers
+    | AwaitReveals
+    | AwaitEncapsulated
+    | AwaitReady
+    | AwaitContributions
+    | AwaitLocks
+    | AwaitShares
+    | Opened
+    | AwaitReleases
 )
 GRACE = 60.0
 LONGEST_WAIT = 8_760 * 3600.0  # for a person's decision
@@ -63,6 +73,7 @@ STAGES = {
     AwaitContributions: "computing",
     AwaitLocks: "confirming who takes part",
     AwaitShares: "opening the total",
+    AwaitReleases: "looking at the answer",
 }
 
 
@@ -177,22 +188,23 @@ def _open(db: Db, desk: Desk, job: Job, ask: Ask, now: float) -> None:
     """Opens the next round: the state is stored and the requests are in the outbox, or neither is."""
     job.round, job.quorum, job.state = job.round + 1, ask.quorum, encode(ask.state)
     job.opened_at, job.deadline = now, now + desk.charter.rules.round_seconds
-    first = isinstance(ask.state, AwaitOffers)
+    kind = {AwaitOffers: "open", AwaitReleases: "ask-release"}.get(type(ask.state), "round")
+    shows_total = isinstance(ask.state, AwaitContributions | AwaitReleases)
     for part in participants(db, job):
         part.reply = part.beside = part.chunks = None
         part.asked = part.site in ask.requests
         if part.asked:
             part.stage = STAGES[type(ask.state)]
-            request = ask.requests[part.site]
-            beside = job.total or b"" if isinstance(request, Contribute) else b""
-            message = encode(request)
-            payload = Open(job.round, message) if first else Round(job.round, message, beside)
-            send(db, desk, part, "open" if first else "round", payload, now)
+            message = encode(ask.requests[part.site])
+            beside = job.total or b"" if shows_total else b""
+            payload = Open(job.round, message) if kind == "open" else Round(job.round, message, beside)
+            send(db, desk, part, kind, payload, now)
 
 
 def take_reply(desk: Desk, job: Job, part: Participant, reply: Reply) -> None:
     """Keeps a reply to the open round. A large vector that it names is still to be fetched, if the reply holds."""
     part.reply, part.beside, part.stage = reply.message, reply.beside or None, "answered"
+    part.waits_until = None
     if reply.beside or job.state is None:
         return
     state: Any = decode(job.state, STATES)
@@ -230,6 +242,8 @@ def _close(db: Db, desk: Desk, job: Job, parts: Sequence[Participant], now: floa
         _first_step(db, desk, job, outcome.output, now)
     elif isinstance(outcome, Done) and isinstance(outcome.output, Opened):
         _add_up(db, desk, job, outcome.output, replies, now)
+    elif isinstance(state, AwaitReleases):
+        _release(db, desk, job, state.answer, state.survivors, now)
 
 
 def _replies(db: Db, desk: Desk, job: Job, state: HubState, parts: Sequence[Participant], now: float) -> dict[str, Any]:
@@ -348,8 +362,15 @@ def _total(db: Db, desk: Desk, job: Job, summed: Summed, now: float) -> None:
     if isinstance(outcome, Step):
         job.step += 1
         _ask_for_step(db, desk, job, outcome, summed.active, now)
-    else:
-        _release(db, desk, job, plan.release(outcome), summed.survivors, now)
+        return
+    content = msgspec.json.encode(plan.release(outcome))
+    if plan.version == 1:  # of sites that know no such letter
+        _release(db, desk, job, content, summed.survivors, now)
+        return
+    job.status, keys = "releasing", {site: desk.charter.member(site).consent for site in summed.active}
+    quorum = decode(job.session or b"", Session).floors.threshold
+    tell(db, now, job.run, f"{len(summed.active)} sites look at the answer before it is released")
+    _open(db, desk, job, release.begin(plan.digest, content, receipt, keys, summed.active, quorum), now)
 
 
 def _mark_leavers(db: Db, job: Job, summed: Summed, now: float) -> None:
@@ -362,8 +383,7 @@ def _mark_leavers(db: Db, job: Job, summed: Summed, now: float) -> None:
             tell(db, now, job.run, f"its numbers are in step {job.step + 1}; it is in no later one", part.site)
 
 
-def _release(db: Db, desk: Desk, job: Job, answer: Answer, survivors: Sequence[str], now: float) -> None:
-    content = msgspec.json.encode(answer)
+def _release(db: Db, desk: Desk, job: Job, content: bytes, survivors: Sequence[str], now: float) -> None:
     job.answer, job.answer_digest = content, sha256(content).digest()
     for part in participants(db, job):
         if part.site in survivors:

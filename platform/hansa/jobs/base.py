@@ -25,6 +25,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from hansa.crypto import fixed_point
 from hansa.errors import ProtocolViolation, Refused
+from hansa.privacy.differencing import Figure
 from hansa.privacy.disclosure import Rules
 from hansa.privacy.noise import Noise
 from hansa.protocols.base import RingBits
@@ -191,6 +192,12 @@ class Job(Struct, frozen=True, tag_field="kind", kw_only=True):
     @abstractmethod
     def advance(self, step: Step, total: Total) -> Step | Answer:
         """What follows from the total; refuses what has no answer (one class only, a constant column …)."""
+
+    def figures(self, shown: Answer, exact: Answer) -> tuple[Figure, ...]:
+        """The counts that an answer shows, each with the rows that it counts, exactly; for what several releases show
+        together. None of an answer that is no count."""
+        del shown, exact
+        return ()
 
     def under_noise(self, noise: Noise) -> "Noisy":
         """The same question with noise in its totals, or one sentence that says why it can't be asked so."""

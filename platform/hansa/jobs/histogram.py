@@ -8,6 +8,7 @@ and above.
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
@@ -34,6 +35,7 @@ from hansa.jobs.base import (
 )
 from hansa.jobs.example import numbers_table
 from hansa.privacy import disclosure
+from hansa.privacy.differencing import LEFT, RIGHT, Figure, Span
 from hansa.privacy.disclosure import Rules
 from hansa.privacy.noise import Noise
 
@@ -156,6 +158,19 @@ class Histogram(Job, frozen=True, tag="histogram", kw_only=True, forbid_unknown_
         if self.low is None:
             raise Refused("under noise a histogram needs its range, which is found from rows otherwise")
         return NoisyHistogram(histogram=self, noise=noise)
+
+    def figures(self, shown: Answer, exact: Answer) -> tuple[Figure, ...]:
+        if not (isinstance(shown, HistogramAnswer) and isinstance(exact, HistogramAnswer)):
+            raise TypeError("the answer of another kind")
+        ends = [LEFT, *((edge, 0) for edge in exact.edges[:-1]), (exact.edges[-1], 1), RIGHT]
+        seen = (shown.below, *shown.counts, shown.above)
+        true = (exact.below, *exact.counts, exact.above)
+        found = [
+            Span(self.column, low, high, count or 0)
+            for (low, high), figure, count in zip(pairwise(ends), seen, true, strict=True)
+            if figure is not None
+        ]
+        return (*found, *(() if shown.n is None else (Span(self.column, LEFT, RIGHT, exact.n or 0),)))
 
     def _count(self, state: State, rows: float, sites: int) -> Step:
         cells = (self.bins if state.turn == 3 else COARSE) + 2

@@ -28,6 +28,7 @@ from hansa.jobs.base import (
 from hansa.jobs.example import mixed_table
 from hansa.jobs.levels import Known, Levels
 from hansa.privacy import disclosure
+from hansa.privacy.differencing import Cell, Figure, Span
 from hansa.privacy.disclosure import Rules
 from hansa.privacy.noise import Noise
 
@@ -163,6 +164,23 @@ class Crosstab(Job, frozen=True, tag="table", kw_only=True, forbid_unknown_field
             notes=_notes(missing),
         )
 
+    def figures(self, shown: Answer, exact: Answer) -> tuple[Figure, ...]:
+        if not (isinstance(shown, TableAnswer) and isinstance(exact, TableAnswer)):
+            raise TypeError("the answer of another kind")
+        asked = self.columns()
+        names = (exact.row_names,) if self.across is None else (exact.row_names, exact.column_names)
+        found: list[Figure] = []
+        for at, figure in np.ndenumerate(np.array(shown.counts, dtype=object)):
+            if figure is not None:
+                count, place = exact.counts[at[0]][at[1]] or 0, at[: len(asked)]
+                cell = tuple((names[axis][number],) for axis, number in enumerate(place))
+                found.append(Cell(asked, cell, count))
+                if len(asked) == 1 and (number := _number(cell[0][0])) is not None:
+                    found.append(Span(self.rows, (number, 0), (number, 1), count))
+        if shown.missing is not None:
+            found.append(Cell(asked, names, exact.missing or 0, outside=True))
+        return tuple(found)
+
     def under_noise(self, noise: Noise) -> "Noisy":
         from hansa.jobs.under_noise.counts import NoisyTable
 
@@ -188,6 +206,14 @@ def shape(names: tuple[tuple[str, ...], ...]) -> tuple[int, int]:
 def _count(state: State, rows: float, sites: int) -> Step:
     blocks = (reals("counts", shape(state.names), rows, sites), reals("missing", (1,), rows, sites))
     return Step("counts", blocks, encode_state(state))
+
+
+def _number(name: str) -> float | None:
+    """A category of a column of numbers, as one."""
+    try:
+        return float(name)
+    except ValueError:
+        return None
 
 
 def _independence(counts: Array) -> tuple[float | None, int | None, float | None]:

@@ -12,6 +12,7 @@
 | open        | hub → site  | Open        | setup begins (again): drop what an earlier attempt left  |
 | round       | hub → site  | Round       | a protocol's request                                     |
 | reply       | site → hub  | Reply       | the answer to it                                         |
+| ask-release | hub → site  | Round       | this is the answer: may its recipients have it?          |
 | wanted      | both        | Wanted      | put these chunks where I can take them                   |
 | here        | both        | Here        | they are there now, in boxes locked under this key       |
 | end         | hub → site  | End         | erase seeds and states                                   |
@@ -214,6 +215,7 @@ PAYLOADS: dict[str, type[Payload]] = {
     "open": Open,
     "round": Round,
     "reply": Reply,
+    "ask-release": Round,
     "end": End,
     "wanted": Wanted,
     "here": Here,
@@ -227,10 +229,17 @@ PAYLOADS: dict[str, type[Payload]] = {
     "cosigned": Cosigned,
 }
 # The version of the letters that a kind came with, or in which it was last changed.
-_SECOND = ("waits", "budgets", "acks", "welcome", "wanted", "here", "entries", "released", "checkpoint", "cosigned")
+_SECOND = frozenset(
+    {
+        *("waits", "budgets", "acks", "welcome", "wanted", "here"),
+        *("entries", "ask-release", "released", "checkpoint", "cosigned"),
+    }
+)
 SINCE = dict.fromkeys(PAYLOADS, 1) | dict.fromkeys(_SECOND, 2)
 _BOTH = {"wanted", "here", "ack", "acks"}
-TO_SITE = frozenset(_BOTH | {"sign-plan", "ask-consent", "open", "round", "end", "welcome", "released", "checkpoint"})
+TO_SITE = frozenset(
+    _BOTH | {"sign-plan", "ask-consent", "open", "round", "ask-release", "end", "welcome", "released", "checkpoint"}
+)
 TO_HUB = frozenset(
     _BOTH | {"hello", "plan-signed", "consent", "refusal", "waits", "budgets", "reply", "entries", "cosigned"}
 )

@@ -109,20 +109,25 @@ class Sender:
         self._producer = self._connection.Producer(auto_declare=False)
 
 
+def waiting_tasks(client: "redis.Redis", prefix: str) -> int:
+    """How many tasks nobody has taken yet."""
+    length: int = client.llen(f"{prefix}{_QUEUE}")
+    return length
+
+
 class ToSite:
     """The hub's way to one site's mailbox."""
 
     def __init__(self, address: Address, site: str) -> None:
         self._sender = Sender(address, site_prefix(site), LETTER_TASK)
-        self._redis, self._key = raw_client(address), f"{site_prefix(site)}{_QUEUE}"
+        self._redis, self._prefix = raw_client(address), site_prefix(site)
 
     def send(self, letter: bytes) -> None:
         self._sender.send(base64.b64encode(letter).decode("ascii"))
 
     def room(self) -> int:
         """How many letters more the mailbox should get. A site that takes none gets no heap of them."""
-        waiting: int = self._redis.llen(self._key)
-        return max(MOST_WAITING - waiting, 0)
+        return max(MOST_WAITING - waiting_tasks(self._redis, self._prefix), 0)
 
     def reset(self) -> None:
         self._sender.reset()

@@ -7,4 +7,5 @@ key_setup.py   pair secrets, once per job
 masks.py       how the secrets of one sum are derived, shared and opened, and its vectors masked and added
 survivors.py   who is in a sum: what is signed and checked of that
 secure_sum.py  the total over those who stayed
+release.py     who is in an answer agrees that its recipients have it
 """

@@ -154,7 +154,7 @@ class Waiting(SiteState, frozen=True, tag="sum-waiting"):
         session, site, cohort = self.paired.session, self.paired.site, set(request.cohort)
         if request.step != self.step:
             raise ProtocolViolation("a step goes back, or leaves one out")
-        self._check_receipt(request.receipt)
+        self.check_receipt(request.receipt)
         left = request.receipt.survivors if request.receipt else session.roster
         if list(request.cohort) != sorted(cohort) or not cohort <= set(left):
             raise ProtocolViolation("the cohort is not a sorted part of the sites that are left")
@@ -163,13 +163,14 @@ class Waiting(SiteState, frozen=True, tag="sum-waiting"):
         if len(edges(session, cohort, site)) < session.floors.kept:
             raise ProtocolViolation("the cohort leaves this site too few neighbours")
 
-    def total(self, request: Contribute, content: bytes) -> Vector:
-        """What the request's receipt says of the sum before; `content` travelled beside it."""
-        if request.receipt is None or self.before is None:
+    def total(self, receipt: Receipt | None, content: bytes) -> Vector:
+        """What a receipt that was checked says of the sum before; `content` travelled beside it."""
+        if receipt is None or self.before is None:
             raise ProtocolViolation("a total is shown before the first sum")
-        return request.receipt.total(content, self.before.length, self.paired.session.ring)
+        return receipt.total(content, self.before.length, self.paired.session.ring)
 
-    def _check_receipt(self, shown: Receipt | None) -> None:
+    def check_receipt(self, shown: Receipt | None) -> None:
+        """That it is of the sum which this site contributed to last, and locked if it is a member; none before that."""
         before, session = self.before, self.paired.session
         if before is None or shown is None:
             if before is not None or shown is not None:

@@ -48,6 +48,8 @@ OF_MEMBER: Mapping[str, tuple[str, ...]] = {
     "contributed": ("step", "header"),
     "locked": ("step", "survivors"),
     "unmasked": ("step", "shares"),
+    "release agreed": ("plan", "answer"),
+    "figures seen": ("person",),
     "release seen": ("answer",),
     "log reviewed": ("size", "root"),
     "table closed": ("table",),

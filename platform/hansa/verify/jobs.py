@@ -209,7 +209,16 @@ class Story:
                 self._fail(act, f"'{act.by}' was shown another answer than the log releases: a fork")
             elif act.place < first.place:
                 self._fail(act, f"'{act.by}' saw the answer before it was released")
+        self._check_agreed(first)
         self._check_sites_of(first)
+
+    def _check_agreed(self, released: Act) -> None:
+        """Who agreed to a release agreed to this one, was in the answer, and had taken part."""
+        for act in self._of("release agreed"):
+            if act.details["answer"] != released.details["answer"]:
+                self._fail(act, f"'{act.by}' agreed to the release of another answer than the log releases")
+            elif act.by not in names(released.details["sites"]):
+                self._fail(act, f"'{act.by}' agreed to a release, and its numbers are not in the answer")
 
     def _check_sites_of(self, released: Act) -> None:
         sites, totals = names(released.details["sites"]), self._of("total opened")
