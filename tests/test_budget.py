@@ -113,6 +113,7 @@ def test_the_same_question_is_not_answered_with_new_noise(db: Session) -> None:
         (policy(), asked(table="others"), "no privacy budget"),
         (policy("0.1"), asked(), "does not bear"),
         (policy(unit="person", id_column="x"), asked(), "counts persons by 'x'"),
+        (policy(unit="member"), asked(), "counts members"),
     ],
 )
 def test_a_table_without_a_budget_that_fits_is_never_asked_under_noise(

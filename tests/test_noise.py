@@ -285,9 +285,11 @@ def test_the_tail_of_a_share_is_beyond_what_is_ever_drawn() -> None:
 
 def test_noise_that_contradicts_itself_is_refused() -> None:
     Noise(10**6, 10**6, "person", "id", 3).check()
+    Noise(10**6, 10**6, "member", "", 3).check()
     for wrong in (
         Noise(10**6, 10**6, "person"),
         Noise(10**6, 10**6, "row", "id"),
+        Noise(10**6, 10**6, "member", "id"),
         Noise(10**6, 10**6, rows_per_person=2),
         Noise(1, 1),
     ):

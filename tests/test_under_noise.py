@@ -31,6 +31,7 @@ from tests.real_rows import Chance, ask, dealt, hospitals
 ROW = Noise(MICRO, 10**6)
 LOUD, QUIET = Noise(MICRO // 10, 10**6), Noise(100 * MICRO, 10**6)
 PERSON = Noise(MICRO, 10**6, "person", "who", 2)
+MEMBER = Noise(MICRO, 10**6, "member", "", 3)
 RANGES = {"x": (-1.0, 3.0), "y": (-50.0, 10.0), "z": (0.5, 9.0)}
 
 JOBS: dict[str, Job] = {
@@ -132,6 +133,17 @@ def test_one_person_changes_no_block_by_more_than_their_rows_may(
     under = job.under_noise(PERSON)
     rest = [row for row in rows if row["who"] != person]
     check_change(under, asked(under, slopes), table_of(rows), table_of(rest), PERSON.rows_per_person)
+
+
+@every_job
+@settings(max_examples=20)
+@given(rows=rows, slopes=slopes)
+def test_all_rows_of_a_member_change_a_block_by_no_more_than_as_many_as_count(
+    job: Job, rows: list[dict[str, Any]], slopes: list[float]
+) -> None:
+    under = job.under_noise(MEMBER)
+    check_change(under, asked(under, slopes), table_of(rows), table_of([]), MEMBER.rows_per_person)
+    assert noisy.kept(table_of(rows), MEMBER).rows == min(len(rows), 3)
 
 
 @every_job

@@ -52,7 +52,10 @@ def refuse_unaffordable(db: Session, policy: Policy, plan: Plan) -> Standing | N
     budget = policy.budget.get(plan.table)
     if budget is None:
         raise Refused(f"the policy gives the table '{plan.table}' no privacy budget, so nothing is asked under noise")
-    if budget.unit == "person" and (plan.noise.unit, plan.noise.id_column) != ("person", budget.id_column):
+    if budget.unit == "member" and plan.noise.unit != "member":
+        raise Refused(f"the budget of '{plan.table}' counts members, and the plan's noise not")
+    persons = (plan.noise.unit, plan.noise.id_column) == ("person", budget.id_column) or plan.noise.unit == "member"
+    if budget.unit == "person" and not persons:
         raise Refused(f"the budget of '{plan.table}' counts persons by '{budget.id_column}', and the plan's noise not")
     before = select(BudgetLine.run).where(BudgetLine.question == plan.question, BudgetLine.spent > 0)
     if (run := db.scalar(before.where(BudgetLine.run != plan.run).limit(1))) is not None:

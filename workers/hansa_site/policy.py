@@ -18,6 +18,7 @@ from hansa.errors import Refused
 from hansa.jobs.base import MAX_ELEMENTS
 from hansa.messages import is_site_id
 from hansa.privacy import accounting
+from hansa.privacy.noise import Unit
 
 POLICY, EXAMPLE = "policy.toml", "policy.example.toml"
 LIKE: Final = ("datashield", "opensafely")  # whose rules an example expresses
@@ -43,7 +44,7 @@ class Budget(Struct, frozen=True, forbid_unknown_fields=True):
 
     epsilon: str
     delta: str
-    unit: Literal["row", "person"] = "row"
+    unit: Unit = "row"
     id_column: str = ""
 
 
@@ -121,7 +122,9 @@ def _check_noise(policy: Policy, where: str) -> None:
         except Refused as refusal:
             raise Refused(f"{where}: 'budget.{table}': {refusal}") from refusal
         if (budget.unit == "person") != bool(budget.id_column):
-            raise Refused(f"{where}: 'budget.{table}': a budget of persons names their id_column, one of rows none")
+            raise Refused(
+                f"{where}: 'budget.{table}': a budget of persons names their id_column, one of rows or members none"
+            )
 
 
 def convert(raw: object, tables: frozenset[str], where: str) -> Policy:

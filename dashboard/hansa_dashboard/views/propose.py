@@ -154,10 +154,12 @@ def _noise() -> Noise | None:
         "epsilon": epsilon.text_input("ε", "1", help="Smaller hides more. 1 is strong, 10 weak."),
         "delta": delta.text_input("δ", "1e-6", help="Well below one over the number of rows."),
     }
-    column = st.text_input("Column of a person's id", help="Empty: each row is hidden by itself.").strip()
-    if column:
-        most = int(st.number_input("Rows of a person", 1, 1000, 1))
-        said |= {"unit": "person", "id_column": column, "rows_per_person": most}
+    unit = st.radio("Hides", ("row", "person", "member"), horizontal=True, help="A member: all that one site gives.")
+    said["unit"] = unit
+    if unit == "person":
+        said["id_column"] = st.text_input("Column of a person's id").strip()
+    if unit != "row":
+        said["rows_per_person"] = int(st.number_input(f"Rows of a {unit} that count", 1, 1000, 1))
     try:
         return noise_from(said, "the form")
     except Refused as refusal:
@@ -186,11 +188,10 @@ def protects(rules: Disclosure | None, noise: Noise | None) -> str:
     if noise is None:
         return f"{EXACT} {left_out(rules)}"
     epsilon, delta = noise.written
-    unit = f"the rows of one '{noise.id_column}' at one site" if noise.unit == "person" else "one row"
     return plain(
-        f"Every total carries noise that the sites drew, so the hub sees none without it. For {unit}: ε {epsilon}, "
-        f"δ {delta}. Counts may be below zero, and nothing is left out. More answers over the same rows add up; each "
-        "site's budget keeps count."
+        f"Every total carries noise that the sites drew, so the hub sees none without it. For {noise.hides}: ε "
+        f"{epsilon}, δ {delta}. Counts may be below zero, and nothing is left out. More answers over the same rows add "
+        "up; each site's budget keeps count."
     )
 
 

@@ -54,8 +54,13 @@ def print_answer(kind: str, answer: Mapping[str, Any]) -> None:
 
 def _noise(answer: Mapping[str, Any], noise: Mapping[str, Any]) -> None:
     """How loud the noise is, wherever the answer tells it."""
-    unit = f"the rows of one '{noise['id_column']}' at a site" if noise["unit"] == "person" else "one row"
-    rows = [["for", unit], ["epsilon", number(noise["epsilon"])], ["delta", number(noise["delta"])]]
+    from hansa.privacy.noise import hidden  # numpy is not needed for other answers
+
+    rows = [
+        ["for", hidden(noise["unit"], noise["id_column"], noise["rows_per_person"])],
+        ["epsilon", number(noise["epsilon"])],
+        ["delta", number(noise["delta"])],
+    ]
     rows += [
         [f"standard error of {what}", number(answer[name])]
         for name, what in (("std_error", "a count"), ("n_std_error", "all rows"))

@@ -26,7 +26,7 @@ from hansa.hub.models import EntryRow, Event, Job, Member, Participant, Person, 
 from hansa.jobs.base import Schema
 from hansa.mail import charter_files
 from hansa.mail.letters import Budgets
-from hansa.messages import decode, encode
+from hansa.messages import decode
 from hansa.plan import Disclosure, Noise, Plan, Question
 from hansa.plan import read as read_plan
 from hansa.protocols.thresholds import Floors

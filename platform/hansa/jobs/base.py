@@ -27,7 +27,7 @@ from hansa.crypto import fixed_point
 from hansa.errors import ProtocolViolation, Refused
 from hansa.privacy.differencing import Figure
 from hansa.privacy.disclosure import Rules
-from hansa.privacy.noise import Noise
+from hansa.privacy.noise import Noise, Unit
 from hansa.protocols.base import RingBits
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class NoiseAdded(Struct, frozen=True, kw_only=True):
 
     epsilon: float
     delta: float
-    unit: Literal["row", "person"]
+    unit: Unit
     id_column: str
     rows_per_person: int
     deviations: dict[str, float]

@@ -31,12 +31,13 @@ acked: the hub asks again.
 """
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from hansa.jobs.base import Schema
 from hansa.messages import Digest, RunId, Signature
+from hansa.privacy.noise import Unit
 
 # No control characters: a sentence is shown to people, and PostgreSQL keeps no zero byte in a text.
 Sentence = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,500}\Z")]
@@ -160,7 +161,7 @@ class Standing(Struct, frozen=True, array_like=True, forbid_unknown_fields=True)
     reserved: Annotated[int, Meta(ge=0, le=2**53)]
     epsilon: Annotated[str, Meta(max_length=40)]
     delta: Annotated[str, Meta(max_length=40)]
-    unit: Literal["row", "person"]
+    unit: Unit
     id_column: Annotated[str, Meta(max_length=200)]
 
     @property

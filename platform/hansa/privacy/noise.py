@@ -35,6 +35,7 @@ from hansa.privacy import accounting, sampling
 from hansa.privacy.accounting import NANO
 from hansa.privacy.sampling import MOST_VARIANCE, Chance, Numbers
 
+Unit = Literal["row", "person", "member"]
 LEAST_VARIANCE, FINE_VARIANCE, LARGE_VARIANCE = 2**14, 2**16, 2**26  # of a share, in lattice units squared
 TAIL = 12  # standard deviations; of 2^38 numbers one exceeds them with probability below 2^-60
 _MARGIN = 1 + Fraction(1, 2**18)
@@ -42,24 +43,30 @@ _ROUNDING = ((Fraction(1, 64), LARGE_VARIANCE), (Fraction(1, 8), MOST_VARIANCE),
 
 
 class Noise(Struct, frozen=True, forbid_unknown_fields=True):
-    """What was agreed about one answer: (ε, δ) for a unit, which is a row, or the rows of one id at one site.
+    """What was agreed about one answer: (ε, δ) for a unit, which is a row, the rows of one id at one site, or all rows
+    that a member gives.
 
     A person with rows at several sites is several units: at r sites, the ρ of the answer counts r² times for them.
     """
 
     micro_epsilon: Annotated[int, Meta(ge=1, le=accounting.LARGEST_EPSILON)]
     pico_delta: Annotated[int, Meta(ge=1, lt=accounting.PICO)]
-    unit: Literal["row", "person"] = "row"
+    unit: Unit = "row"
     id_column: Annotated[str, Meta(max_length=200)] = ""  # of a person; empty for rows
-    rows_per_person: Annotated[int, Meta(ge=1, le=1000)] = 1  # a site keeps so many rows of an id
+    rows_per_person: Annotated[int, Meta(ge=1, le=1000)] = 1  # a site keeps so many rows of an id, or of all
 
     def check(self) -> None:
         """Refuses what contradicts itself, and what no noise is loud enough for."""
         if (self.unit == "person") != bool(self.id_column):
-            raise Refused("noise for persons needs the column of their ids, and noise for rows has none")
+            raise Refused("noise for persons needs the column of their ids; noise for rows or members has none")
         if self.unit == "row" and self.rows_per_person != 1:
             raise Refused("noise for rows counts no rows per person")
         _ = self.nano_rho
+
+    @property
+    def hides(self) -> str:
+        """The unit, for people."""
+        return hidden(self.unit, self.id_column, self.rows_per_person)
 
     @property
     def written(self) -> tuple[str, str]:
@@ -70,6 +77,11 @@ class Noise(Struct, frozen=True, forbid_unknown_fields=True):
     def nano_rho(self) -> int:
         """What the answer costs."""
         return accounting.rho_of(self.micro_epsilon, self.pico_delta)
+
+
+def hidden(unit: Unit, id_column: str, rows: int) -> str:
+    of = {"person": f"the rows of one '{id_column}' at one site", "member": f"all that one member gives, {rows} rows"}
+    return of.get(unit, "one row")
 
 
 class Block(Struct, frozen=True):

@@ -51,7 +51,7 @@ class Disclosure(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tru
 class Noise(Struct, frozen=True, forbid_unknown_fields=True):
     micro_epsilon: Annotated[int, Meta(ge=1)]
     pico_delta: Annotated[int, Meta(ge=1)]
-    unit: Literal["row", "person"]
+    unit: Literal["row", "person", "member"]
     id_column: str
     rows_per_person: Annotated[int, Meta(ge=1)]
 

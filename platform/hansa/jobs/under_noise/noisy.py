@@ -84,6 +84,8 @@ class Noisy(Job, frozen=True, kw_only=True):
         if self.noise.unit == "row":
             return ()
         most = self.noise.rows_per_person
+        if self.noise.unit == "member":
+            return (f"of each site the first {most} rows of its table are counted at most",)
         return (
             f"of each '{self.noise.id_column}' a site counts the first {most} rows at most, and no row without one",
             "who has rows at several sites is hidden at each of them by itself, so less in all",
@@ -102,12 +104,15 @@ class Noisy(Job, frozen=True, kw_only=True):
 
 
 def kept(table: Table, noise: Noise) -> Table:
-    """Of each id the first `rows_per_person` rows, in the order of the table; rows without an id are left out.
+    """Of each id, or of the member, the first `rows_per_person` rows in the order of the table; rows without an id are
+    left out.
 
     Whom a row belongs to is decided by equal ids at this site; taking a person's rows away changes nobody else's.
     """
     if noise.unit == "row":
         return table
+    if noise.unit == "member":
+        return _of_rows(table, np.arange(min(table.rows, noise.rows_per_person)))
     ids = table.columns[noise.id_column]
     if table.schema.column(noise.id_column).type == "number":
         has = np.flatnonzero(~np.isnan(table.numbers(noise.id_column)))
@@ -119,7 +124,10 @@ def kept(table: Table, noise: Noise) -> Table:
     order = np.argsort(person, kind="stable")
     starts = np.flatnonzero(np.diff(person[order], prepend=-1))
     turn = np.arange(order.size) - np.repeat(starts, np.diff(starts, append=order.size))
-    rows = has[np.sort(order[turn < noise.rows_per_person])]
+    return _of_rows(table, has[np.sort(order[turn < noise.rows_per_person])])
+
+
+def _of_rows(table: Table, rows: npt.NDArray[np.int64]) -> Table:
     return Table(table.schema, rows.size, {name: values[rows] for name, values in table.columns.items()})
 
 
