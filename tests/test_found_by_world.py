@@ -110,3 +110,14 @@ def test_a_letter_received_while_the_hubs_clock_was_ahead_is_worked_off_though_i
     run, began = world.propose(), world.now
     assert world.finish(run).status == "done", world.job(run).reason
     assert world.now < began + 60
+
+
+def test_a_hub_that_was_stopped_for_a_while_gives_open_rounds_their_time_again(tmp_path: Path) -> None:
+    """Else it would close them at once, with replies unread in the mailboxes."""
+    world = World(tmp_path, sites=3)
+    run = world.propose()
+    world.run_until(lambda: world.job(run).status == "running")
+    world.now += 30  # beyond the round's twenty seconds
+    world.coordinator.resume(world.now)
+    assert world.job(run).deadline == world.now + world.charter.rules.round_seconds
+    assert world.finish(run).status == models.DONE

@@ -47,9 +47,9 @@ from tests import cards
 
 PERSON = "analyst"
 DECIDE_SECONDS = 1.0
-# A site here has one row, and the answer is its number.
+# A site here has one row, and the answer is its number; sites leave jobs, and are in the next.
 EVERYTHING = Disclosure(minimum_cell=1, minimum_rows=1)
-OPEN = Policy(disclosure=Floors(minimum_cell=1, minimum_rows=1))
+OPEN = Policy(disclosure=Floors(minimum_cell=1, minimum_rows=1), least_difference=1)
 
 
 @dataclass(frozen=True)

@@ -227,7 +227,8 @@ class Running:
             content = {"name": site, "mailbox": server.client_url(rules.site_user(site), theirs)}
             source = TableSource("numbers", str(self.root / "tables" / f"{site}.csv"))
             told = content | {"database": self.urls[site], "table": [{"name": source.name, "path": source.path}]}
-            told["policy"] = {"disclosure": {"minimum_cell": 1}}  # what is counted is every row
+            # What is counted is every row, and whoever is killed leaves a job and is in the next.
+            told["policy"] = {"disclosure": {"minimum_cell": 1}, "least_difference": 1}
             write_toml(self.homes.site(site) / "site.toml", told)
         private = self._serve(PRIVATE, rules.private_rules(digests[1], admin), ours)
         self.urls[HUB] = self._url(HUB, self.database is not None)

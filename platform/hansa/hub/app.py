@@ -45,6 +45,7 @@ log = logging.getLogger("hansa.hub")
 TICK_SECONDS = 0.25
 STAND_BY_SECONDS = 0.5
 RING_SECONDS = 2.0
+STOPPED_SECONDS = 5.0  # between two ticks: this process, or its machine, was stopped
 MOST_QUEUED = 16  # tasks, beyond which the ticker rings for nobody
 
 
@@ -86,6 +87,7 @@ class Office:
         self.private, self.mailboxes = self.settings.addresses(home)
         self.turns, self.adding = Bell(self.private, TURN_TASK), Bell(self.private, ADD_TASK)
         self._swept = 0.0
+        self._ticked = time.monotonic()
         self._rung: dict[str, float] = {}  # by the ticker, when: a turn that lasts is not rung for at every tick
         self.doors = {site: _door(self.engines.writing, self.desk, site, at) for site, at in self.mailboxes.items()}
 
@@ -100,6 +102,8 @@ class Office:
 
     def tick(self) -> None:
         now = time.time()
+        if time.monotonic() - self._ticked > STOPPED_SECONDS:  # replies may wait in the mailboxes, unread as long as we were
+            self.coordinator.resume(now)
         waiting, closed = self.coordinator.tick(now)
         self._rung = {run: at for run, at in self._rung.items() if now < at + RING_SECONDS and at <= now}
         missed = [run for run in waiting if run not in self._rung]
@@ -110,6 +114,7 @@ class Office:
             self._follow(run, now)
         self._fetch(now)
         self._sweep(now)
+        self._ticked = time.monotonic()
 
     def _sweep(self, now: float) -> None:
         """Erases what the charter's time is over for, now and then."""

@@ -81,10 +81,19 @@ class Coordinator:
             overlap.settle(db, self._desk, now)
             for member in db.scalars(select(Member).order_by(Member.site)):
                 self._welcome(db, member, now)
-            again = now + self._desk.charter.rules.round_seconds
-            late = update(Job).where(Job.status.in_(models.OPEN), Job.deadline < again)
-            db.execute(late.values(deadline=again, opened_at=now))
+            self._again(db, now)
             db.execute(update(Job).where(Job.status.in_(models.OPEN), _ADDING_UP).values(deadline=now))
+
+    def resume(self, now: float) -> None:
+        """After this process was stopped for a while, and goes on."""
+        with Session(self._engine) as db, db.begin():
+            self._again(db, now)
+
+    def _again(self, db: Session, now: float) -> None:
+        """Open rounds get their time again."""
+        again = now + self._desk.charter.rules.round_seconds
+        late = update(Job).where(Job.status.in_(models.OPEN), Job.deadline < again)
+        db.execute(late.values(deadline=again, opened_at=now))
 
     def _adopt_charter(self, db: Session, now: float) -> None:
         charter = self._desk.charter
