@@ -102,7 +102,7 @@ class Office:
 
     def tick(self) -> None:
         now = time.time()
-        if time.monotonic() - self._ticked > STOPPED_SECONDS:  # replies may wait in the mailboxes, unread as long as we were
+        if time.monotonic() - self._ticked > STOPPED_SECONDS:  # meanwhile replies lay unread in the mailboxes
             self.coordinator.resume(now)
         waiting, closed = self.coordinator.tick(now)
         self._rung = {run: at for run, at in self._rung.items() if now < at + RING_SECONDS and at <= now}
