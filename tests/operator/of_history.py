@@ -161,7 +161,7 @@ def an_export_is_made_of_an_older_database_with_true_cosignatures(op: Operator) 
     op.rewrite(op.leaves()[:30])
 
 
-@manipulation("cosigned", "site", "does not cosign: 409 72")
+@manipulation("cosigned", "site", "does not cosign: 409 76")
 def an_old_database_is_restored_and_the_hub_goes_on(op: Operator) -> None:
     """That of the middle of the job, with everything that it knew of letters too."""
     world = op.world
