@@ -48,12 +48,12 @@ def own_checkpoint(db: Session, said: Details) -> Details:
     return said | {"witnessed": newest.note.decode()}
 
 
-@manipulation("cosigned", "verify", "had cosigned 72 " + COMMITS)
+@manipulation("cosigned", "verify", "had cosigned 76 " + COMMITS)
 def a_new_log_commits_to_less_than_members_had_cosigned(op: Operator) -> None:
     begin(op, own_checkpoint)
 
 
-@manipulation("cosigned", "compare", "is of 72 entries of the log before")
+@manipulation("cosigned", "compare", "is of 76 entries of the log before")
 def a_new_log_commits_to_less_and_members_can_not_say_so(op: Operator) -> None:
     """Their first entries are left out of the export's log, with all that they write."""
     from hansa.hub import coordinator
@@ -121,7 +121,7 @@ def a_new_log_begins_without_the_members_word(op: Operator) -> None:
     _restart_log(op, {"former log": op.charter.origin, "former size": "0", "former root": "0" * 64, "heard": ""})
 
 
-@manipulation("cosigned", "site", "does not cosign: 409 72")
+@manipulation("cosigned", "site", "does not cosign: 409 76")
 def a_log_is_begun_anew_as_if_there_had_been_none(op: Operator) -> None:
     op.export_all()
     _restart_log(op, {})
