@@ -16,6 +16,7 @@ from hansa.jobs import decode_answer
 from hansa.mail.letters import Round
 from hansa.messages import HUB, decode, encode
 from hansa.plan import Question
+from hansa.plan import read as read_plan
 from hansa.protocols.release import Releasing, released
 from hansa.replay import replay
 from hansa_site import pending
@@ -181,6 +182,18 @@ def test_a_site_agrees_to_no_answer_that_its_total_does_not_give(tmp_path: Path,
     assert job.status == models.REFUSED and words in job.reason and job.answer is None
     with Session(world.engines["s1"]) as db:
         assert db.scalars(select(Agreed)).all() == []
+
+
+def test_a_plan_that_was_swapped_in_the_middle_of_its_job_gets_no_release(tmp_path: Path) -> None:
+    """The sites sign for the plan that they consented to, and that is another."""
+    world = World(tmp_path, sites=3, policy=OPEN)
+    run = world.propose()
+    world.run_until(lambda: world.job(run).status == "running")
+    with Session(world.engines[HUB]) as db, db.begin():
+        job = db.get_one(Job, run)
+        job.plan = encode(replace(read_plan(job.plan), purpose="something else"))
+    ended = world.finish(run)
+    assert (ended.status, ended.answer) == (models.NOT_ENOUGH, None)
 
 
 def test_an_answer_is_agreed_to_once_and_kept_as_it_was(tmp_path: Path) -> None:

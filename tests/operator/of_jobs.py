@@ -16,7 +16,7 @@ from hansa.messages import decode, encode
 from hansa.plan import SIGNED_BY_MEMBER, Plan
 from hansa.protocols.key_setup import Manifest
 from hansa.protocols.secure_sum import Contribute, Lock, Unmask
-from hansa.replay import Contributions, Locks, Opening, Setup
+from hansa.replay import Contributions, Locks, Opening, Releases, Setup
 from tests.operator.hand import Operator
 from tests.operator.play import manipulation
 
@@ -67,8 +67,9 @@ def one_member_is_asked_for_its_consent_to_another_plan(op: Operator) -> None:
     op.letters("ask-consent", other)
 
 
-@manipulation("middle", "replay", "the keys were agreed for another plan")
+@manipulation("released", "replay", "the keys were agreed for another plan")
 def a_plan_is_swapped_after_the_members_consented(op: Operator) -> None:
+    """In the middle of the job it ends the job: the sites agree to no release under it (test_releasing.py)."""
     with op.db() as db:
         job = op.job(db)
         job.plan = encode(replace(decode(job.plan, Plan), minimum_sites=4))
@@ -243,10 +244,14 @@ def a_job_whose_answer_was_released_is_said_to_be_cancelled(op: Operator) -> Non
 # ---- evidence ----
 
 
+PARTS: Any = Setup | Contributions | Locks | Opening | Releases
+
+
 def parts(op: Operator, change: Callable[[Any], Any]) -> None:
     with op.db() as db:
         for row in db.scalars(select(EvidenceRow).where(EvidenceRow.run == op.run)):
-            row.content = encode(change(decode(row.content, Setup | Contributions | Locks | Opening)))  # type: ignore[arg-type]  # a union
+            part: Any = decode(row.content, PARTS)
+            row.content = encode(change(part))
 
 
 @manipulation("cosigned", "replay", "the contribution of 's0' is not the one it signed")
