@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from benchmarks import (
     appends,
     audit,
+    costs,
     gateway,
     large_vector,
     machine,
@@ -30,6 +31,11 @@ TABLES: dict[str, tuple[str, str, Callable[[], Iterable[str]]]] = {
     "noise": ("Noise", NOISE, noise.lines),
     "job": ("A whole job", "| what | ours | floor | ratio |", smallest_job.lines),
     "jobs": ("Many jobs at once", "| what | |", many_jobs.lines),
+    "costs": (
+        "Costs told before",
+        "| question | seconds told, taken | bytes told, moved | ratio of seconds | of bytes |",
+        costs.lines,
+    ),
     "audit": ("The log", "| what | ours | floor | ratio |", audit.lines),
     "appends": ("Appends to the log", "| what | ours | floor | ratio |", appends.lines),
     "gateway": ("The gateway", "| what | |", gateway.lines),

@@ -9,7 +9,7 @@ from hansa.hub import queries
 from hansa.hub.actions import Hub
 from hansa_dashboard import session
 from hansa_dashboard.session import Person
-from hansa_dashboard.views import consents, job, jobs, log, overview, propose, sign_in
+from hansa_dashboard.views import account, consents, job, jobs, log, overview, people, propose
 from hansa_dashboard.words import plain
 
 HERE = Path(__file__).parent  # pictures of our own: Streamlit would fetch an icon that it knows from another company
@@ -21,6 +21,8 @@ PAGES: tuple[tuple[str, str, str, View], ...] = (
     ("jobs", "Jobs", ":material/list_alt:", jobs.show),
     ("consents", "Consents", ":material/how_to_reg:", consents.show),
     ("log", "Log", ":material/link:", log.show),
+    ("people", "People", ":material/group:", people.show),
+    ("account", "Your account", ":material/person:", account.show),
 )
 
 
@@ -29,26 +31,26 @@ def main() -> None:
     st.logo(str(HERE / "logo.svg"), size="large")
     hub = session.the_hub()
     person = session.person(hub)
+    if person is None:
+        st.title("Your session has ended")
+        st.logout()  # goes to the gate's form
+        st.stop()
     pages = [
         st.Page(_run(view, hub, person), title=title, icon=icon, url_path=path, default=path == "overview")
         for path, title, icon, view in PAGES
     ]
     one = st.Page(_run(job.show, hub, person), title="Job", url_path="job", visibility="hidden")
-    chosen = st.navigation([*pages, one], position="hidden" if person is None else "sidebar")
-    if person is not None:
-        with st.sidebar:
-            _who(hub, person)
+    chosen = st.navigation([*pages, one], position="sidebar")
+    with st.sidebar:
+        _who(hub, person)
     chosen.run()
 
 
-def _run(view: View, hub: Hub, person: Person | None) -> Callable[[], None]:
-    """A page as Streamlit wants it: of nothing. Whoever isn't signed in meets the form, whatever the address."""
+def _run(view: View, hub: Hub, person: Person) -> Callable[[], None]:
+    """A page as Streamlit wants it: of nothing."""
 
     def run() -> None:
-        if person is None:
-            sign_in.show(hub)
-        else:
-            view(hub, person)
+        view(hub, person)
 
     return run
 
@@ -58,8 +60,8 @@ def _who(hub: Hub, person: Person) -> None:
     st.caption(f"Consortium **{plain(charter.consortium)}**, charter version {charter.version}")
     st.caption(f"Signed in as **{plain(person.name)}** of **{plain(person.member)}**")
     if st.button("Sign out", width="stretch"):
-        session.sign_out(hub)
-        st.rerun()
+        st.logout()
+        st.stop()
 
 
 if __name__ == "__main__":

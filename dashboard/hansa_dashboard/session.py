@@ -1,11 +1,11 @@
-"""The opened hub, and the sign-in.
+"""The opened hub, and who is signed in at it.
 
-The token lives in the memory of one browser tab's session: a new tab or a reload asks for the password again, and
-nothing is kept in a cookie. Whether it is still good is asked of the hub on every run of the script.
+The gate let the browser in by the token in its cookie; the page reads the same cookie, and asks of the hub on every
+run, and in every part that refreshes itself, whether the session is still good and which roles the person has now.
 """
 
 import os
-import threading
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +14,10 @@ import streamlit as st
 from hansa.hub import actions, queries
 from hansa.hub.actions import Hub
 from hansa.hub.queries import Viewer
+from hansa_dashboard import gate
+from hansa_dashboard.hub_doors import NAME
 
-_TOKEN = "token"  # noqa: S105  # the name under which it is kept
-_HASHING = threading.BoundedSemaphore(2)  # a password's hash takes 64 MiB: not more than two at a time
+_OF = "whose state"
 
 
 class Person(NamedTuple):
@@ -33,34 +34,29 @@ def open_hub(home: str) -> Hub:
 
 
 def the_hub() -> Hub:
-    """The hub whose home `hansa dashboard` was started for."""
+    """The hub whose home the page was started for."""
     return open_hub(os.environ["HANSA_HOME"])
 
 
+def token() -> bytes | None:
+    return gate.token_in(st.context.cookies, NAME)
+
+
 def person(hub: Hub) -> Person | None:
-    """Who is signed in; notes the use of the session."""
-    token = st.session_state.get(_TOKEN)
-    found = actions.who(hub, token) if token else None
-    if found is None:
-        st.session_state.pop(_TOKEN, None)
+    """Who is signed in; notes the use of the session. What was filled in by somebody else is forgotten."""
+    given = token()
+    found = actions.who(hub, given) if given is not None else None
+    if given is None or found is None:
+        st.session_state.clear()
         return None
+    whose = sha256(given).digest()
+    if st.session_state.setdefault(_OF, whose) != whose:
+        st.session_state.clear()
+        st.session_state[_OF] = whose
     return Person(*found, queries.viewer(hub, found[0]))
 
 
 def still_good(hub: Hub) -> bool:
     """For what refreshes itself: a page left open must not keep its session alive."""
-    token = st.session_state.get(_TOKEN)
-    return token is not None and queries.session_holds(hub, token)
-
-
-def sign_in(hub: Hub, name: str, password: str) -> None:
-    with _HASHING:
-        token, _, _ = actions.sign_in(hub, name, password)
-    st.session_state[_TOKEN] = token
-
-
-def sign_out(hub: Hub) -> None:
-    token = st.session_state.get(_TOKEN)
-    st.session_state.clear()
-    if token is not None:
-        actions.sign_out(hub, token)
+    given = token()
+    return given is not None and queries.session_holds(hub, given)

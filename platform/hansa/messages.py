@@ -24,7 +24,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from hansa.crypto.keys import HybridKey, SigningKey, label, seal, verify
+from hansa.crypto.keys import SEAL_OVERHEAD, HybridKey, SigningKey, label, seal, verify
 from hansa.errors import ProtocolViolation
 
 SiteId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,31}\Z")]
@@ -94,8 +94,17 @@ def _pad(payload: bytes) -> bytes:
     whole = len(payload) + 4
     if whole > _LARGEST:
         raise ValueError("a letter is larger than the largest size class")
-    size_class = max(_SMALLEST, 1 << (whole - 1).bit_length())
-    return len(payload).to_bytes(4, "big") + payload + bytes(size_class - whole)
+    return len(payload).to_bytes(4, "big") + payload + bytes(_size_class(len(payload)) - whole)
+
+
+def letter_size(header: Header, payload: int) -> int:
+    """The bytes of a letter with a payload of so many, as `seal_letter` makes it."""
+    sealed = bytes(SEAL_OVERHEAD + _size_class(payload))
+    return len(encode(Envelope(encode(header), sealed, bytes(64))))
+
+
+def _size_class(payload: int) -> int:
+    return max(_SMALLEST, 1 << (payload + 3).bit_length())
 
 
 def _unpad(body: bytes) -> bytes:

@@ -29,11 +29,28 @@ Silence = Callable[[int, SiteId], bool]  # (round, site): whether the site doesn
 Encode = Callable[[SiteId, Contribute, Waiting], Vector]
 
 
+class Exchange(Struct, frozen=True):
+    """A request to one site and its reply, in bytes. `shown`: of the total that the request's receipt names; `vector`:
+    of the masked numbers beside the reply. `step` counts from 1 and is 0 in setup."""
+
+    site: SiteId
+    step: int
+    request: int
+    reply: int
+    shown: int = 0
+    vector: int = 0
+
+
 class Simulated(Struct, frozen=True):
+    """`receipt`: the bytes of the last one, which a release shows again; `total`: those of the total under it."""
+
     answer: Answer
     participants: tuple[SiteId, ...]
     steps: int
     bytes_per_site: Mapping[SiteId, int]
+    exchanges: tuple[Exchange, ...]
+    receipt: int
+    total: int
 
 
 def _nothing(_site: SiteId, _request: Contribute, _state: Waiting) -> Vector:
@@ -52,8 +69,8 @@ class Simulation:
         self._paired: dict[SiteId, Paired] = {}
         self._gone: set[SiteId] = set()
         self._beside: dict[bytes, bytes] = {}
-        self._round = 0
-        self.moved = dict.fromkeys(tables, 0)
+        self._round = self._step = self._shown = 0
+        self.exchanges: list[Exchange] = []
 
     def answer(self, job: Job, corrupt: int = -1, minimum: int = 3, noise: Noise | None = None) -> Simulated:
         if noise is not None:
@@ -69,8 +86,13 @@ class Simulation:
             honest = session.floors.honest
             total = read_total(job, number, step, summed.vector(), len(summed.survivors), honest)
             survivors, cohort, receipt, number = summed.survivors, summed.active, summed.receipt, number + 1
+            self._shown = len(summed.content)
             step = job.advance(step, total)
-        return Simulated(step, survivors, number, self.moved)
+        moved = dict.fromkeys(self._tables, 0)
+        for one in self.exchanges:
+            moved[one.site] += one.request + one.reply + one.vector
+        last = len(encode(receipt))
+        return Simulated(step, survivors, number, moved, tuple(self.exchanges), last, self._shown)
 
     def _setup(self, plan: bytes, corrupt: int, minimum: int, ring: RingBits) -> Session:
         corrupt = tolerated_of(len(self._public), corrupt)
@@ -97,6 +119,7 @@ class Simulation:
         check_step(step, len(cohort), job.ring)
         length = sum(size(block) for block in step.blocks)
         ask = secure_sum.begin(session, number, encode(step), cohort, receipt, length)
+        self._step = number + 1
 
         def vector(site: SiteId, request: Contribute, state: Waiting) -> Vector:
             asked = decode(request.public, Step)
@@ -125,9 +148,10 @@ class Simulation:
                     content = encode(request)
                     read[id(request)] = len(content), decode(content, self._states[site].accepts)
                 size, arrived = read[id(request)]
-                reply = self._answer(site, arrived, encode_rows)
+                reply, vector = self._answer(site, arrived, encode_rows)
                 replies[site] = decode(reply, ask.state.accepts)
-                self.moved[site] += size + len(reply)
+                shown = self._shown if isinstance(arrived, Contribute) else 0
+                self.exchanges.append(Exchange(site, self._step, size, len(reply), shown, vector))
             if len(replies) < ask.quorum:
                 raise NotEnoughSites(f"{len(replies)} sites answered and {ask.quorum} are needed")
             outcome = ask.state.close(replies)  # type: ignore[attr-defined]  # each closes with its own type of reply
@@ -135,7 +159,8 @@ class Simulation:
                 return outcome.output
             ask = outcome
 
-    def _answer(self, site: SiteId, request: Message, encode_rows: Encode) -> bytes:
+    def _answer(self, site: SiteId, request: Message, encode_rows: Encode) -> tuple[bytes, int]:
+        """The reply, and the bytes of the vector beside it."""
         state, vector = self._states[site], None
         if isinstance(state, Waiting) and isinstance(request, Contribute):
             vector = encode_rows(site, request, state)
@@ -146,8 +171,7 @@ class Simulation:
             self._states[site] = following
         if isinstance(reply, Contributed) and vector is not None:
             self._keep(reply.chunks, as_bytes(vector))
-            self.moved[site] += vector.nbytes
-        return encode(reply)
+        return encode(reply), 0 if vector is None else vector.nbytes
 
     def _keep(self, chunks: Sequence[bytes], content: memoryview) -> None:
         """What travels beside a reply, by the digests of its chunks."""

@@ -2,153 +2,38 @@
 
 import base64
 import http.client
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from hashlib import sha256
-from pathlib import Path
-from typing import IO, NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-import hansa
-from hansa.cli.dashboard import address, page_answers, run_dashboard
+from tests.end_to_end.browsing import PATIENCE, Place, chromium, hospitals, tab_of
+from tests.end_to_end.browsing import cell as _cell
+from tests.end_to_end.browsing import choose as _choose
+from tests.end_to_end.browsing import go as _go
+from tests.end_to_end.browsing import sign_in as _sign_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes]
-
-CONSORTIUM = Path(hansa.__file__).parent / "demo" / "consortium.toml"
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PATIENCE = 40.0  # seconds, on a machine that does other things too
-
-
-class Place(NamedTuple):
-    """Where the page is, and who may sign in there."""
-
-    url: str
-    name: str
-    password: str
-
-
-def _until(what: str, ready: Callable[[], bool], alive: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not ready():
-        assert alive.poll() is None, f"waiting for {what}: the process ended with {alive.returncode}"
-        assert time.monotonic() < deadline, f"waited {PATIENCE:.0f} seconds for {what}"
-        time.sleep(0.05)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _start(home: Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "hansa.cli", "local", "up", str(CONSORTIUM), "--home", str(home)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    environment["XDG_STATE_HOME"] = str(home.parent)
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    root = tmp_path_factory.mktemp("hearts")
-    home, told = root / "home", root / "told"
-    with told.open("wb") as output:
-        consortium = _start(home, output)
-    try:
-        _until("the consortium", lambda: "Ctrl-C stops it" in told.read_text(), consortium)
-        signs = re.search(r"name (\S+), password (\S+)\)", told.read_text())
-        assert signs is not None, told.read_text()
-        port = _free_port()
-        page = run_dashboard(home / "hub", port)
-        try:
-            _until("the page", lambda: page_answers(port), page)
-            yield Place(address(port), signs[1], signs[2])
-        finally:
-            _stop(page)
-    finally:
-        _stop(consortium)
+    with hospitals(tmp_path_factory.mktemp("hearts")) as place:
+        yield place
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium is not None, "the browser tests need chromium (apt-get install chromium)"
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield started
-        started.close()
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
 def page(browser: Browser, place: Place) -> Iterator[Page]:
-    """A tab of its own. Whatever it asks of any other machine, and whatever it complains of, fails the test."""
-    context = browser.new_context(viewport={"width": 1380, "height": 1000})
-    tab = context.new_page()
-    tab.set_default_timeout(PATIENCE * 1000)
-    expect.set_options(timeout=PATIENCE * 1000)
-    wrong: list[str] = []
-    tab.on("console", lambda message: wrong.append(message.text) if _complains(message) else None)
-    tab.on(
-        "request",
-        lambda asked: None if asked.url.startswith((place.url, "data:", "blob:")) else wrong.append(asked.url),
-    )
-    yield tab
-    context.close()
-    assert wrong == []
-
-
-def _complains(message: ConsoleMessage) -> bool:
-    """An error; but a page opened below the root finds by a 404 that Streamlit doesn't answer below it."""
-    return message.type == "error" and "/_stcore/" not in message.location["url"]
-
-
-def _sign_in(page: Page, place: Place) -> None:
-    page.goto(place.url)
-    page.get_by_label("Name", exact=True).fill(place.name)
-    page.get_by_label("Password", exact=True).fill(place.password)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-
-
-def _go(page: Page, title: str) -> None:
-    page.get_by_test_id("stSidebarNav").get_by_role("link", name=title).click()
-    expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
-
-
-def _choose(page: Page, label: str, option: str) -> None:
-    page.get_by_role("combobox", name=label, exact=True).click()
-    page.get_by_role("option", name=option).first.click()
-
-
-def _cell(page: Page, text: str) -> Locator:
-    """Of a table, which Streamlit paints on a canvas and describes inside it."""
-    return page.locator("[role=gridcell]", has_text=text)
+    with tab_of(browser, place.url) as page:
+        yield page
 
 
 def _propose(page: Page, kind: str, label: str, column: str) -> None:
@@ -171,7 +56,7 @@ def test_a_wrong_password_is_refused_in_one_sentence_and_no_page_is_shown_withou
     page.get_by_label("Name", exact=True).fill(place.name)
     page.get_by_label("Password", exact=True).fill("not the password at all")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_text("name or password is wrong")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_text("Name or password is wrong.")
     expect(page.get_by_role("heading", name="Log")).to_have_count(0)
     expect(page.get_by_test_id("stSidebarNav")).to_have_count(0)
 
@@ -217,21 +102,24 @@ def test_a_summary_shows_its_table_and_the_json_file_has_the_digest_that_the_log
     expect(_cell(page, digest)).to_have_count(1)
 
 
-def test_who_signs_out_sees_the_form_again_and_another_tab_was_never_signed_in(page: Page, place: Place) -> None:
+def test_who_signs_out_in_one_tab_is_signed_out_in_every_other(page: Page, place: Place) -> None:
     _sign_in(page, place)
     other = page.context.new_page()
     other.goto(place.url)
-    expect(other.get_by_label("Password", exact=True)).to_be_visible()
+    expect(other.get_by_role("heading", name="Overview")).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Password", exact=True)).to_be_visible()
     expect(page.get_by_role("heading", name="Overview")).to_have_count(0)
+    other.get_by_test_id("stSidebarNav").get_by_role("link", name="Propose").click()
+    expect(other.get_by_label("Password", exact=True)).to_be_visible()
+    expect(other.get_by_role("heading", name="Propose")).to_have_count(0)
 
 
 @pytest.mark.parametrize(
     ("host", "origin", "status"),
-    [("own", "own", 101), ("own", "http://evil.example", 403), ("evil.example", "http://evil.example", 403)],
+    [("own", "own", 403), ("own", "http://evil.example", 403), ("evil.example", "http://evil.example", 403)],
 )
-def test_the_websocket_opens_for_our_own_address_and_for_no_other_origin_or_host(
+def test_the_websocket_opens_for_nobody_without_a_session_whatever_the_origin_and_host(
     place: Place, host: str, origin: str, status: int
 ) -> None:
     own = place.url.removeprefix("http://")

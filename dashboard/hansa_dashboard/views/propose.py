@@ -11,7 +11,7 @@ from hansa.jobs import form as fields
 from hansa.jobs.base import Column, Job, Schema
 from hansa.plan import Disclosure, Noise, Question, noise_from
 from hansa_dashboard.session import Person
-from hansa_dashboard.views import form
+from hansa_dashboard.views import choices, form
 from hansa_dashboard.views.jobs import open_job
 from hansa_dashboard.words import listed, plain, some
 
@@ -38,6 +38,10 @@ def show(hub: Hub, person: Person) -> None:
         question, job = _question(hub, person, members, tables)
     with right:
         borne = _consequences(hub, question, job)
+    if job is not None and borne:
+        st.subheader("What each choice costs")
+        choices.show(hub, question)
+    with right:
         if st.button("Send the proposal", type="primary", disabled=job is None or not borne, width="stretch"):
             _send(hub, person, question)
 
@@ -113,12 +117,11 @@ def _job(question: Question, schemas: dict[str, Schema]) -> Job | None:
 
 def _consequences(hub: Hub, question: Question, job: Job | None) -> bool:
     """Who learns what, and how many may drop out; False if these participants can't compute safely."""
-    st.subheader("Protection")
-    st.markdown(
-        "**Masked**, the one protection in this version: each site hides its numbers under masks that cancel only in "
-        "the total over those who take part."
-    )
     st.subheader("Who learns what")
+    st.markdown(
+        "Protection is **masked**, the one of this version: each site hides its numbers under masks that cancel only "
+        "in the total over those who take part."
+    )
     count = len(question.sites)
     try:
         floors = queries.floors(hub, count, question.minimum_sites)

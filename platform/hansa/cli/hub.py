@@ -56,6 +56,21 @@ def add_person(
 
 
 @app.command()
+def invite(
+    home: Home,
+    name: str,
+    member: Annotated[str, typer.Option(help="Whose person it is; nobody's if the role is operator.")] = "",
+    roles: Annotated[str, typer.Option(help="As for add-person.")] = "administrator",
+) -> None:
+    """Make a token that lets one person in, once, within a day: a member's first administrator invites the others."""
+    from hansa.hub import accounts, actions
+
+    token = accounts.invite(actions.Hub(home), None, name, member, roles)
+    typer.echo(f"{name} comes in with this token at the page, under “I was invited”. It is good once, for a day:")
+    typer.echo(token)
+
+
+@app.command()
 def erase(home: Home, run_id: Annotated[str, typer.Argument(metavar="RUN")]) -> None:
     """Erase what may be erased of a job that has ended: plan, reasons, evidence, answer. Proofs still hold."""
     from hansa.hub import actions

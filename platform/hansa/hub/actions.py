@@ -181,14 +181,6 @@ def set_person(hub: Hub, name: str, member: str, password: str) -> None:
         people.add_person(db, name, member, password)
 
 
-def sign_in(hub: Hub, name: str, password: str) -> tuple[bytes, str, str]:
-    """(token, name, member) of a new session."""
-    token = secrets.token_bytes(32)
-    with Session(hub.engine) as db, db.begin():
-        person = people.sign_in(db, hub.desk, name, password, token, time.time())
-        return token, person.name, person.member
-
-
 def sign_out(hub: Hub, token: bytes) -> None:
     with Session(hub.engine) as db, db.begin():
         people.sign_out(db, token)

@@ -35,7 +35,11 @@ class Member(Base):
 
 
 class Person(Base):
-    """Who may sign in. `password` is an argon2id hash; `member` is whose name the person asks in."""
+    """Who may sign in. `password` is an argon2id hash; `member` is whose name the person asks in.
+
+    `subject`: the person at the identity provider, issuer and subject; a person with one has no password here.
+    `second`: the secret of one-time codes, sealed to the hub; `second_used`, the last time step whose code was taken.
+    """
 
     __tablename__ = "person"
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -43,6 +47,29 @@ class Person(Base):
     password: Mapped[str] = mapped_column(Text)
     pseudonym: Mapped[str] = mapped_column(String(32))  # under which the log knows this person
     roles: Mapped[str] = mapped_column(String(200))  # of `hansa.access`
+    subject: Mapped[str | None] = mapped_column(String(400), unique=True)
+    second: Mapped[bytes | None] = mapped_column(LargeBinary)
+    second_used: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class Attempt(Base):
+    """Failed sign-ins of one account or from one address, which `key` is the SHA-256 of (`attempts.py`)."""
+
+    __tablename__ = "attempt"
+    key: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    failures: Mapped[int] = mapped_column()
+    last_at: Mapped[float] = mapped_column(Double)
+
+
+class Invitation(Base):
+    """Lets one person in, once: the token's SHA-256, never the token."""
+
+    __tablename__ = "invitation"
+    token: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    member: Mapped[str] = mapped_column(String(32))
+    roles: Mapped[str] = mapped_column(String(200))
+    expires_at: Mapped[float] = mapped_column(Double)
 
 
 class Login(Base):

@@ -9,6 +9,7 @@ from hansa import key_file, toml
 from hansa.charter import Charter, load, unsigned
 from hansa.crypto.bundles import HubKeys
 from hansa.errors import ProtocolViolation, Refused
+from hansa.hub.page import Page
 from hansa.mail import charter_files
 from hansa.mail.blobs import Chunks, Folder
 from hansa.mail.boxes import Desk
@@ -23,6 +24,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     on this machine). `tls` is for all that begin with rediss://; `address`, where sites find their mailboxes.
 
     `chunks`: where large vectors lie, `s3://bucket/prefix`, and `store` how to get there; empty: in the hub's home.
+    `page` is of the page that `hansa dashboard` serves.
     """
 
     database: str
@@ -32,6 +34,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     address: str = ""
     chunks: str = ""
     store: Access = Access()
+    page: Page = Page()
 
     def __repr__(self) -> str:
         return f"Settings({len(self.mailboxes)} mailboxes)"

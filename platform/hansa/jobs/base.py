@@ -172,6 +172,7 @@ class Job(Struct, frozen=True, tag_field="kind", kw_only=True):
     title: ClassVar[str]  # for people, in the catalogue
     ring: ClassVar[RingBits] = 64  # in which its totals are added; 32 halves what travels, for large models
     learns: ClassVar[str]  # one sentence: what the totals reveal to whoever receives them, beyond the answer
+    open_ended: ClassVar[bool] = False  # whether the rows decide how many steps there are
 
     @abstractmethod
     def columns(self) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ class State(Struct, frozen=True):
 
 class Glm(Job, frozen=True, tag="glm", kw_only=True, forbid_unknown_fields=True):
     title: ClassVar[str] = "Regression"
+    open_ended: ClassVar[bool] = True
     learns: ClassVar[str] = (
         "which categories occur, magnitudes and means of the columns, and of every iteration the score, the "
         "information matrix (for a linear regression the sums of squares and products) and the deviance"
