@@ -1,10 +1,12 @@
-"""The consortium's page, in Streamlit: `hansa dashboard`. It sees what the hub's doors show, and nothing else.
+"""The pages, in Streamlit: the consortium's (`hansa dashboard`), and a site's own (`hansa site console`).
 
 | file              | what it holds                                                                  |
 |-------------------|--------------------------------------------------------------------------------|
 | hub.py            | the script that Streamlit runs: who is there, which page, sign out             |
+| console.py        | the same for a site's console; its views are in at_site/                       |
 | session.py        | the opened hub, and the sign-in: a token that lives in the browser's tab alone |
 | words.py          | times, sizes and other people's text, written so that they can be shown        |
+| telling.py        | who learns what, and what protects a person in an answer                       |
 | drawing.py        | from an answer to its table and its plot, one function a kind                  |
 | views/sign_in.py  | name and password                                                              |
 | views/overview.py | members, open jobs, last answers, the log's size and head                      |
