@@ -24,10 +24,13 @@ MAY: dict[Action, tuple[str, str]] = {  # roles, and members for whom it holds
     "operate": ("operator", "abcd"),
     "sign proposal": ("analyst approver", "a"),
     "consent": ("approver", "a"),
+    "release": ("approver steward", "a"),
+    "see figures": ("steward", "a"),
     "refuse": ("approver steward", "a"),
     "stop": ("approver steward", "a"),
     "withdraw": ("steward", "a"),
     "review": ("auditor", "a"),
+    "set policy": ("steward administrator", "a"),
     "manage people": ("administrator", "a"),
 }
 

@@ -6,9 +6,11 @@
 | gate.py, forms.py | ASGI: who has no session meets the forms, whatever the address                 |
 | hub_doors.py      | signing in at the hub                                                          |
 | hub.py            | the script that Streamlit runs for the hub's page: who is there, which page    |
+| console.py        | the same for a site's console; its views and doors are in at_site/             |
 | session.py        | the opened hub, and who is signed in                                           |
 | look.py           | colours and letters, light and dark                                            |
 | words.py          | times, sizes and other people's text, written so that they can be shown        |
+| telling.py        | who learns what, and what protects a person in an answer                       |
 | drawing.py        | from an answer to its table and its plot, one function a kind                  |
 | views/            | one file a page: a function of (hub, person)                                   |
 

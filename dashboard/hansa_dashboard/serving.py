@@ -67,7 +67,14 @@ def _of_hub(home: Path, port: int) -> tuple[str, Doors, str]:
     return "hub.py", doors, doors.open_page(f"http://{ADDRESS}:{port}")
 
 
-PAGES: Mapping[str, Callable[[Path, int], tuple[str, Doors, str]]] = {"hub": _of_hub}
+def _of_site(home: Path, _port: int) -> tuple[str, Doors, str]:
+    from hansa_dashboard.at_site.doors import doors_of
+
+    os.environ["HANSA_SITE_HOME"] = str(home)
+    return "console.py", doors_of(home), ""
+
+
+PAGES: Mapping[str, Callable[[Path, int], tuple[str, Doors, str]]] = {"hub": _of_hub, "site": _of_site}
 
 
 def main() -> None:

@@ -7,8 +7,9 @@ A person belongs to a member and has roles there; the hub's operator belongs to 
 | analyst       | put questions in the member's name, and end them; read answers that the member receives  |
 | approver      | consent to a question or to a release, or refuse it, at the member's own site            |
 | steward       | see exact figures before a release, and agree to it; refuse, stop a job, withdraw a table |
+|               | set the site's policy                                                                    |
 | auditor       | read evidence of jobs that concern the member; sign off the log                          |
-| administrator | add and remove the member's people                                                       |
+| administrator | add and remove the member's people; set the site's policy                                |
 | operator      | run the hub: workers, queues, erasure; nothing of a question but that it is there        |
 
 What binds a member (a proposal, a consent, a release, a withdrawal) is done at its own site and nowhere else.
@@ -41,6 +42,7 @@ Action = Literal[
     "stop",
     "withdraw",
     "review",
+    "set policy",
     "manage people",
 ]
 
@@ -108,6 +110,7 @@ _RULES: Mapping[Action, _Rule] = {
     "stop": _Rule(("approver", "steward"), _own, _OTHERS),
     "withdraw": _Rule(("steward",), _own, _OTHERS),
     "review": _Rule(("auditor",), _own, _OTHERS),
+    "set policy": _Rule(("steward", "administrator"), _own, _OTHERS),
     "manage people": _Rule(("administrator",), _own, _OTHERS),
 }
 

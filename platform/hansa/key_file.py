@@ -25,6 +25,7 @@ from hansa.errors import ProtocolViolation, Refused
 from hansa.files import write_private, write_toml
 from hansa.messages import decode, encode
 from hansa.wrapping import ASKED, WAY, Sought, Store, Way, read_way, wrapping_key
+from hansa.wrapping.passphrase import stretched_once
 
 KEYS: Final = "keys"
 NEXT: Final = "keys.next"
@@ -82,8 +83,28 @@ def read(home: Path) -> tuple[bytes, ...]:
     if len(data) in _BARE:
         return (data,)
     wrapped, header = _parse(home, data)
+    return _unwrapped(home, wrapped, header, _key(home, way, header))
+
+
+def takes_passphrase(home: Path) -> bool:
+    """Whether a passphrase that somebody types opens these keys: not if they lie bare, or under a keyring's secret or a
+    token's, which count no wrong words or too few of them."""
+    data, way = _held(home)
+    return len(data) not in _BARE and (way.store, _parse(home, data)[1].store) == ("file", "file")
+
+
+def open_with(home: Path, passphrase: bytes) -> tuple[bytes, ...]:
+    """The bundles, by a passphrase that was just typed: where else it may lie is not looked at, and nothing of it stays
+    in memory. Refuses keys that no passphrase opens."""
+    if not takes_passphrase(home):
+        raise Refused(f"the keys in {home} lie under no passphrase, so none that is typed opens them")
+    wrapped, header = _parse(home, _held(home)[0])
+    return _unwrapped(home, wrapped, header, stretched_once(passphrase, header.salt))
+
+
+def _unwrapped(home: Path, wrapped: _Wrapped, header: _Header, key: bytes) -> tuple[bytes, ...]:
     try:
-        plain = open_box(_key(home, way, header), wrapped.box, wrapped.header)
+        plain = open_box(key, wrapped.box, wrapped.header)
     except ProtocolViolation as violation:
         wrong = _WRONG[header.store]
         raise Refused(f"the keys in {home} do not open: the {wrong}, or the file was altered") from violation

@@ -5,6 +5,7 @@ Our three errors are answers too. Chance is drawn here, from the operating syste
 
 import logging
 from collections.abc import Callable
+from copy import copy
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,12 @@ class Answering:
         self._reading, self._desk, self._settings, self._home = reading, desk, settings, home
         self._draw, self._vectors, self._spread = draw, vectors, spread
         self._loaded: dict[str, Table] = {}  # rows of running jobs; a restart reads them again
+
+    def under(self, settings: Settings) -> "Answering":
+        """The same, by other settings: each letter is answered by those of one moment."""
+        other = copy(self)
+        other._settings = settings
+        return other
 
     def forget(self, run: str) -> None:
         """The rows of a job that has ended."""

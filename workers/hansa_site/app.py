@@ -99,6 +99,8 @@ def _report(site: Site, worker: Worker, bell: threading.Event, stop: threading.E
                 site.decide(time.time())
                 site.report(time.time())
                 bell.set()
+            else:
+                site.count_left(time.time())
         except (SQLAlchemyError, OSError):
             log.exception("the site's database can't be reached, or its disk is full; trying again")
 

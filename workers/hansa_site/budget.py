@@ -69,10 +69,10 @@ def refuse_unaffordable(db: Session, policy: Policy, plan: Plan) -> Standing | N
 def words(found: Standing, plan: Plan) -> str:
     """What the question costs of what is left, as shares of the whole: ρ itself tells few people anything."""
     cost = plan.noise.nano_rho if plan.noise is not None else 0
-    return f"it costs {_percent(cost, found.total)} of the budget, and {_percent(found.left, found.total)} is left"
+    return f"it costs {percent(cost, found.total)} of the budget, and {percent(found.left, found.total)} is left"
 
 
-def _percent(part: int, whole: int) -> str:
+def percent(part: int, whole: int) -> str:
     """To a tenth, a cost never rounded down to nothing."""
     tenths = -(-1000 * part // max(whole, 1))
     return f"{tenths // 10}.{tenths % 10} %"

@@ -9,26 +9,30 @@ asked again then: a person can say no to more than it does, and yes to no more.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from hansa.crypto.keys import digest
-from hansa.errors import Refused
+from hansa.errors import ProtocolViolation, Refused
 from hansa.mail.boxes import Desk
 from hansa.mail.letters import Signed
-from hansa.messages import decode
+from hansa.messages import decode, encode
 from hansa.plan import SIGNED_BY_MEMBER, SIGNED_BY_PROPOSER, Plan, read
-from hansa_site import budget, consent, people, releasing, tables
+from hansa_site import budget, consent, deeds, people, policy_file, releasing, reviewing, tables
 from hansa_site.deeds import Deed
 from hansa_site.journal import Decided, Member, Run, Waiting, Withdrawn
 from hansa_site.outcome import Outcome, refused
 from hansa_site.people import Decision
+from hansa_site.policy_file import NewPolicy
 from hansa_site.releasing import Candidate
+from hansa_site.reviewing import Review
 from hansa_site.settings import Settings
 
 EXPIRED = "nobody decided in time"
 Found = tuple[str, Outcome]  # the run, and what follows for it
+T = TypeVar("T")
 
 
 def table_digest(table: str) -> bytes:
@@ -47,20 +51,14 @@ class Deciding:
             "sign proposal": self._sign,
             "consent": self._consent,
             "release": self._release,
+            "see figures": self._see_figures,
             "refuse": self._refuse,
             "stop": self._stop,
             "withdraw": self._withdraw,
+            "review": self._review,
+            "set policy": self._set_policy,
         }[decision.what]
         return act(db, decision, person, now)
-
-    def expire(self, db: Session, now: float) -> list[Found]:
-        """What nobody decided in time."""
-        late = select(Waiting).where(Waiting.closed_at.is_(None), Waiting.until <= now)
-        found = []
-        for waiting in db.scalars(late):
-            waiting.closed_at = now
-            found.append((waiting.run, refused(EXPIRED)))
-        return found
 
     def _sign(self, db: Session, decision: Decision, person: Member, now: float) -> list[Found]:
         waiting = _waiting(db, decision, "proposal", now)
@@ -101,6 +99,12 @@ class Deciding:
         """Who of our people signed the proposal, if anybody did."""
         return next((said.person for said in _said(db, plan.run, "sign proposal")), "")
 
+    def _see_figures(self, db: Session, decision: Decision, person: Member, now: float) -> list[Found]:
+        """Enters who will have seen them; `figures.py` shows them then."""
+        _waiting(db, decision, "release", now)
+        deed = Deed("figures seen", _alone(decision, person))
+        return [(decision.run, Outcome(act=f"{person.name} sees the exact figures", deeds=(deed,)))]
+
     def _refuse(self, db: Session, decision: Decision, person: Member, now: float) -> list[Found]:
         open_ = select(Waiting).where(Waiting.run == decision.run, Waiting.closed_at.is_(None))
         waiting = next((one for one in db.scalars(open_) if one.digest == decision.about), None)
@@ -139,6 +143,38 @@ class Deciding:
                 waiting.closed_at = now
                 found.append((waiting.run, refused(reason, by)))
         return found
+
+    def _review(self, db: Session, decision: Decision, person: Member, now: float) -> list[Found]:
+        del now
+        review = _content(db, decision, Review)
+        if review.digest != decision.about:
+            raise Refused("the person signed another review than the one that was handed in")
+        deed = reviewing.deed(db, self._desk.charter.origin, review, _alone(decision, person))
+        return [("", Outcome(act=f"{person.name} signs off the log up to entry {review.size}", deeds=(deed,)))]
+
+    def _set_policy(self, db: Session, decision: Decision, person: Member, now: float) -> list[Found]:
+        """The file is written here, before the commit: worked off again after a crash, it says this already."""
+        del now
+        new = _content(db, decision, NewPolicy)
+        if new.digest != decision.about:
+            raise Refused("the person signed another policy than the one that was handed in")
+        try:
+            policy = policy_file.put(self._home, new, frozenset(source.name for source in self._settings.table))
+        except OSError as error:
+            raise Refused(f"the policy can't be written ({error.strerror})") from error
+        policy_file.note(db, policy)
+        made = deeds.of_policy(db, self._desk.charter, policy, _alone(decision, person))
+        return [("", Outcome(act=f"{person.name} sets the policy", deeds=tuple(made)))]
+
+
+def expire(db: Session, now: float) -> list[Found]:
+    """What nobody decided in time."""
+    late = select(Waiting).where(Waiting.closed_at.is_(None), Waiting.until <= now)
+    found = []
+    for waiting in db.scalars(late):
+        waiting.closed_at = now
+        found.append((waiting.run, refused(EXPIRED)))
+    return found
 
 
 def refuse_withdrawn(db: Session, table: str) -> None:
@@ -183,6 +219,19 @@ def _by(db: Session, run: str, what: str, person: Member) -> dict[str, str]:
     said = _said(db, run, what)
     names = {db.get_one(Member, one.person).pseudonym for one in said} | {person.pseudonym}
     return {"person": ", ".join(sorted(names)), "decision": ", ".join(one.digest.hex() for one in said)}
+
+
+def _alone(decision: Decision, person: Member) -> dict[str, str]:
+    """The same, of a decision that is one person's alone."""
+    return {"person": person.pseudonym, "decision": people.key_of(encode(decision)).hex()}
+
+
+def _content(db: Session, decision: Decision, due: type[T]) -> T:
+    """What came with the decision, which the person signed the digest of."""
+    try:
+        return decode(db.get_one(Decided, people.key_of(encode(decision))).content or b"", due)
+    except ProtocolViolation as violation:
+        raise Refused("what came with the decision is not what is due") from violation
 
 
 def close(db: Session, run: str, now: float) -> None:

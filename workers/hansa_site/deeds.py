@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from msgspec import Struct
-from msgspec.json import encode as to_json
 from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
@@ -23,9 +22,10 @@ from hansa.crypto.merkle import leaf, root
 from hansa.jobs.base import Schema
 from hansa.mail.boxes import Desk
 from hansa.mail.letters import MOST_ENTRIES, Entries, Submitted
-from hansa.messages import HUB, encode
+from hansa.messages import encode
+from hansa_site import leaving
 from hansa_site.journal import Member, Noted, OwnEntry, Witnessed
-from hansa_site.policy import Policy
+from hansa_site.policy import Policy, fingerprint
 
 T = TypeVar("T")
 MERGE_DELAY = 60.0  # seconds
@@ -114,7 +114,7 @@ def of_settings(db: Session, charter: Charter, policy: Policy, tables: Sequence[
     """What differs from what the log knows of this site's charter, policy and tables; noted as known from now on."""
     if not charter.witnessed:
         return []
-    policy_digest, version = digest("policy", to_json(policy)), {"version": str(charter.version)}
+    policy_digest, version = fingerprint(policy), {"version": str(charter.version)}
     schemas = {f"table {table.table}": digest("schema", encode(table)) for table in tables}
     known = {row.what: row for row in db.scalars(select(Noted))}
     found = []
@@ -129,6 +129,15 @@ def of_settings(db: Session, charter: Charter, policy: Policy, tables: Sequence[
         if _is_new(db, known, what, made):
             found.append(Deed("table added", {"table": what[6:], "schema": made.hex()}))
     return found
+
+
+def of_policy(db: Session, charter: Charter, policy: Policy, by: Mapping[str, str]) -> list[Deed]:
+    """A policy that a person has put in the place of the former, `by` whom; noted as known from now on."""
+    made = fingerprint(policy)
+    known = {row.what: row for row in db.scalars(select(Noted).where(Noted.what == "policy"))}
+    if not charter.witnessed or not _is_new(db, known, "policy", made):
+        return []
+    return [Deed("policy changed", {"policy": made.hex(), **by})]
 
 
 def of_people(db: Session, charter: Charter) -> list[Deed]:
@@ -168,7 +177,7 @@ def submit(db: Session, desk: Desk, now: float) -> int:
         rows.append(row)
     if rows:
         entries = tuple(Submitted(row.data, row.payload) for row in rows)
-        desk.write(db, HUB, desk.standing, "entries", Entries(entries), now)
+        leaving.write(db, desk, desk.standing, "entries", Entries(entries), now)
         db.execute(update(OwnEntry).where(OwnEntry.sequence.in_([row.sequence for row in rows])).values(sent=True))
     return len(rows)
 

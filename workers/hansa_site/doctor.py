@@ -15,7 +15,7 @@ from hansa.mail.checks.broker import Command, Kind
 from hansa.mail.letters import apart
 from hansa.mail.rules import site_prefix
 from hansa.messages import HUB
-from hansa_site import joining, log_state, vault
+from hansa_site import joining, log_state, policy_file, vault
 from hansa_site.journal import Act, HubSeen, Run
 from hansa_site.settings import Settings, read_settings
 from hansa_site.tables import schema
@@ -57,7 +57,7 @@ def look(at: Path, now: float) -> list[Finding]:
     try:
         with Session(engine) as db:
             found.append(database.clock(db, WRITTEN, now))
-            found += [*_hub(db, now), *log_state.look(db)]
+            found += [*_hub(db, now), *log_state.look(db), *policy_file.look(db, settings)]
             mend = "see the mailbox above; if it can be used, ask the hub's operator whether the hub runs"
             found += [database.waiting(db, HUB, mend, now), *database.aside(db, now)]
     finally:

@@ -1,27 +1,19 @@
-"""The exact figures of an answer before it is released: shown to a steward of the site, who is entered in the log."""
+"""The exact figures of an answer before it is released: shown to a steward once the log knows who will have seen them.
 
-import secrets
-from pathlib import Path
+The steward signs that they are to be shown (`people.Decision`); the site's process enters that, and only then are they
+given out, to whoever holds the key of that very decision.
+"""
 
 from sqlalchemy.orm import Session
 
-from hansa.mail.blobs import Folder
-from hansa.mail.database import open_engine
-from hansa_site import deeds, pending, people
-from hansa_site.deeds import Deed
-from hansa_site.settings import read_settings
-from hansa_site.vault import open_desk
+from hansa.errors import Refused
+from hansa_site import pending
+from hansa_site.journal import Decided
 
 
-def show(home: Path, run: str, person: str, now: float) -> bytes:
-    """JSON; refuses who is no steward here, or can't open the key of one."""
-    settings = read_settings(home)
-    desk = open_desk(home, settings.name, Folder(home / "chunks"))
-    engine = open_engine(settings.database)
-    with Session(engine) as db, db.begin():
-        run = pending.whole(db, run)
-        seen_by = people.opened(db, home, person, settings.name, "see figures")
-        exact = pending.figures(db, run)
-        deeds.write(db, desk, Deed("figures seen", {"person": seen_by.pseudonym}), run, now, secrets.token_bytes)
-    engine.dispose()
-    return exact
+def show(db: Session, key: bytes) -> bytes:
+    """JSON, from before the plan's rules of disclosure; `key` is that of a decision which the site has worked off."""
+    row = db.get(Decided, key)
+    if row is None or row.what != "see figures" or row.done_at is None or row.refusal:
+        raise Refused("the figures are shown once the site's process has entered in the log who sees them")
+    return pending.figures(db, row.run)

@@ -147,6 +147,7 @@ class Decided(Base):
     what: Mapped[str] = mapped_column(String(20))
     data: Mapped[bytes] = mapped_column(LargeBinary)
     signature: Mapped[bytes] = mapped_column(LargeBinary(64))
+    content: Mapped[bytes | None] = mapped_column(LargeBinary)  # what it is about, where that is nowhere else
     at: Mapped[float] = mapped_column(Double)
     done_at: Mapped[float | None] = mapped_column(Double)
     refusal: Mapped[str] = mapped_column(Text, default="")
@@ -197,6 +198,32 @@ class Withdrawn(Base):
     __tablename__ = "withdrawn"
     table_name: Mapped[str] = mapped_column(String(64), primary_key=True)
     at: Mapped[float] = mapped_column(Double)
+
+
+class Sent(Base):
+    """What left this site (`leaving.py`): a letter of the outbox, `size` and `digest` of its sealed bytes; or a chunk,
+    under kind "chunk" and the digest that a signed letter names. Sent again, it is the same and stands here once."""
+
+    __tablename__ = "sent"
+    __table_args__ = (Index("sent_run", "run", "id"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float] = mapped_column(Double)
+    run: Mapped[str] = mapped_column(String(32))
+    receiver: Mapped[str] = mapped_column(String(32))
+    kind: Mapped[str] = mapped_column(String(24))
+    holds: Mapped[str] = mapped_column(String(24))  # of a reply: the sort of protocol message in it
+    size: Mapped[int] = mapped_column(BigInteger)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+class Spoken(Base):
+    """How many letters of a kind left that nobody keeps, as acks and talk of chunks, and their bytes."""
+
+    __tablename__ = "spoken"
+    run: Mapped[str] = mapped_column(String(32), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(24), primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger)
+    size: Mapped[int] = mapped_column(BigInteger)
 
 
 def read_acts(engine: Engine) -> list[tuple[float, str, str]]:

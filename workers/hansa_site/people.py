@@ -20,27 +20,32 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from hansa import key_file
-from hansa.access import Action, Person, Role, Thing, authorise, roles_of
+from hansa.access import Person, Role, Thing, authorise, roles_of
 from hansa.crypto.keys import SEED_BYTES, SigningKey, digest, verify
 from hansa.errors import ProtocolViolation, Refused
 from hansa.messages import Digest, Signature, SiteId, decode, encode
 from hansa.wrapping import ASKED, Way
+from hansa.wrapping.passphrase import stretched_once
 from hansa_site.journal import Decided, Member
 
 _PURPOSE = "person/decision"
 _NAME = re.compile(r"[a-z][a-z0-9._-]{0,31}")
+_DECOY_SALT = bytes(key_file.SALT_BYTES)
 FOLDER = "people"
 LONGEST_SECONDS = 7 * 86_400  # that a decision may lie before it is worked off
-What = Literal["sign proposal", "consent", "release", "refuse", "stop", "withdraw"]
+What = Literal[
+    "sign proposal", "consent", "release", "see figures", "refuse", "stop", "withdraw", "review", "set policy"
+]
 
 
 class Decision(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """`about`: the digest of the plan or of the table's name. `reason` is for the other members."""
+    """`about`: the digest of the plan, of plan and answer, of the table's name, or of what comes with the decision.
+    `reason` is for the other members."""
 
     member: SiteId
     person: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9._-]{0,31}\Z")]
     what: What
-    run: Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")]  # empty of a table
+    run: Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")]  # empty of what belongs to no job
     about: Digest
     reason: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,400}\Z")]
     expires: Annotated[int, Meta(ge=0, le=2**40)]  # seconds since 1970
@@ -91,15 +96,22 @@ def here(db: Session, name: str) -> Member:
 
 def prove(db: Session, home: Path, name: str, member: SiteId) -> None:
     """Refuses unless `name` is an administrator here and whoever asks can open that person's key."""
-    opened(db, home, name, member, "manage people")
-
-
-def opened(db: Session, home: Path, name: str, member: SiteId, action: Action) -> Member:
-    """The person, if it may do that here and whoever asks can open its key."""
-    authorise(person_of(here(db, name), member), action, Thing(member=member))
+    authorise(person_of(here(db, name), member), "manage people", Thing(member=member))
     if SigningKey(_seed(home, name)).public != here(db, name).public:
         raise Refused(f"the key in {home / FOLDER / name} is not the one that '{name}' was added with")
-    return here(db, name)
+
+
+def knows(db: Session, home: Path, name: str, passphrase: bytes) -> bool:
+    """Whether `name` is a person here whose key this passphrase opens. It takes as long for a name that is not, and for
+    a key that no passphrase opens."""
+    row = db.get(Member, name) if _NAME.fullmatch(name) else None
+    if row is None or row.removed_at is not None or not _takes_passphrase(home, name):
+        stretched_once(passphrase, _DECOY_SALT)
+        return False
+    try:
+        return SigningKey(_seed(home, name, passphrase)).public == row.public
+    except Refused:
+        return False
 
 
 def person_of(row: Member, member: SiteId) -> Person:
@@ -107,23 +119,44 @@ def person_of(row: Member, member: SiteId) -> Person:
     return Person(row.name, member, roles)
 
 
-def sign(home: Path, decision: Decision) -> tuple[bytes, bytes]:
-    """(the decision's bytes, the person's signature); opens the person's key, so it may ask for the passphrase."""
+def sign(home: Path, decision: Decision, passphrase: bytes | None = None) -> tuple[bytes, bytes]:
+    """(the decision's bytes, the person's signature); opens the person's key for that. Without a passphrase it is
+    looked for, or asked, where the key's own settings say."""
     data = encode(decision)
-    return data, SigningKey(_seed(home, decision.person)).sign(_PURPOSE, data)
+    return data, SigningKey(_seed(home, decision.person, passphrase)).sign(_PURPOSE, data)
 
 
-def _seed(home: Path, name: str) -> bytes:
+def _takes_passphrase(home: Path, name: str) -> bool:
     try:
-        return key_file.read(home / FOLDER / name)[0]
+        return key_file.takes_passphrase(home / FOLDER / name)
+    except (Refused, FileNotFoundError):
+        return False
+
+
+def _seed(home: Path, name: str, passphrase: bytes | None = None) -> bytes:
+    folder = home / FOLDER / name
+    try:
+        if passphrase is None:
+            return key_file.read(folder)[0]
+        if not key_file.takes_passphrase(folder):
+            raise Refused(f"the key of '{name}' lies under no passphrase that can be typed: sign at the command line")
     except FileNotFoundError as error:
         raise Refused(f"there is no key of '{name}' in {home / FOLDER}") from error
+    try:
+        return key_file.open_with(folder, passphrase)[0]
+    except Refused as refusal:
+        raise Refused(f"the passphrase is wrong, or the key file of '{name}' was altered") from refusal
 
 
-def hand_in(db: Session, data: bytes, signature: Signature, now: float) -> bytes:
-    """Leaves a signed decision for the site's process; gives its key. The same one twice is refused: it is used
-    once."""
-    decision, used = decode(data, Decision), digest(_PURPOSE, data)
+def key_of(data: bytes) -> bytes:
+    """Under which a decision is kept, and named in the log."""
+    return digest(_PURPOSE, data)
+
+
+def hand_in(db: Session, data: bytes, signature: Signature, now: float, content: bytes | None = None) -> bytes:
+    """Leaves a signed decision for the site's process; gives its key. The same one twice is refused: it is used once.
+    `content`: what it is about, where the site has that from nowhere else."""
+    decision, used = decode(data, Decision), key_of(data)
     if db.get(Decided, used) is not None:
         raise Refused("this decision was handed in before, and is used once")
     db.add(
@@ -134,6 +167,7 @@ def hand_in(db: Session, data: bytes, signature: Signature, now: float) -> bytes
             what=decision.what,
             data=data,
             signature=signature,
+            content=content,
             at=now,
             done_at=None,
             refusal="",

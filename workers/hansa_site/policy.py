@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hansa import jobs, toml
+from hansa.crypto.keys import digest
 from hansa.errors import Refused
 from hansa.jobs.base import MAX_ELEMENTS
 from hansa.messages import is_site_id
@@ -91,8 +92,8 @@ def check(policy: Policy, tables: frozenset[str], where: str) -> Policy:
     for kind in (*policy.kinds, *policy.kind_digests):
         if kind not in jobs.KINDS:
             raise Refused(f"{where}: 'kinds' or 'kind_digests' names '{kind}'; there are {', '.join(jobs.KINDS)}")
-    for kind, digest in policy.kind_digests.items():
-        if _DIGEST.fullmatch(digest) is None:
+    for kind, due in policy.kind_digests.items():
+        if _DIGEST.fullmatch(due) is None:
             raise Refused(f"{where}: 'kind_digests.{kind}' is not 64 hexadecimal digits: `hansa site policy kinds`")
     for key in ("proposers", "recipients", "must_take_part"):
         for name in getattr(policy, key):
@@ -169,3 +170,8 @@ def _span(text: str, where: str) -> tuple[frozenset[int], int, int]:
     if not begin < end <= 1440 or DAYS.index(first) > DAYS.index(last):
         raise Refused(f"{where}: 'hours' holds '{text}', which ends before it begins; write it as two")
     return frozenset(range(DAYS.index(first), DAYS.index(last) + 1)), begin, end
+
+
+def fingerprint(policy: Policy) -> bytes:
+    """What the log knows a policy by: its meaning, whatever comments stand beside it."""
+    return digest("policy", msgspec.json.encode(policy))

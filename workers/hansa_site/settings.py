@@ -1,7 +1,7 @@
 """What an institution sets for its site: `site.toml` in the site's home, readable by its user alone."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta, Struct
@@ -13,6 +13,8 @@ from hansa.mail.tls import Address, Tls, address
 from hansa.messages import is_site_id
 from hansa_site import policy as policies
 from hansa_site.policy import POLICY, Policy
+
+SETTINGS: Final = "site.toml"
 
 
 class TableSource(Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,7 +77,7 @@ def convert(raw: object, where: str) -> Settings:
 
 def read_settings(home: Path) -> Settings:
     """`policy.toml` beside site.toml holds the policy, or else site.toml does."""
-    path, own = home / "site.toml", home / POLICY
+    path, own = home / SETTINGS, home / POLICY
     try:
         raw = toml.read(path)
     except FileNotFoundError as error:

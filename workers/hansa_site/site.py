@@ -23,22 +23,25 @@ from hansa.crypto.keys import digest
 from hansa.errors import ProtocolViolation, Refused
 from hansa.jobs.base import Schema
 from hansa.mail import boxes
+from hansa.mail.acks import Counted
 from hansa.mail.boxes import Desk, Inbox
 from hansa.mail.carriage import Carriage
 from hansa.mail.database import Engines
 from hansa.mail.letters import TO_SITE, Hello, Payload, Refusal, Shown, Welcome, speaks
 from hansa.messages import HUB, encode
 from hansa.protocols.base import Spread
-from hansa_site import budget, deciding, deeds, differing, tables, witness
+from hansa_site import budget, deciding, deeds, differing, leaving, tables, witness
 from hansa_site.answering import Answering
 from hansa_site.deciding import Deciding
 from hansa_site.deeds import Deed
 from hansa_site.journal import Act, Decided, HubSeen, Member, Noted, Run, Waiting, Withdrawn
 from hansa_site.outcome import Asked, Outcome, refused
+from hansa_site.policy_file import Held
 from hansa_site.settings import Settings
 from hansa_site.vectors import Missing, Vectors
 
 log = logging.getLogger("hansa.site")
+COUNT_SECONDS = 5.0
 _BUDGETS = "budgets told"  # what is noted of them
 TWICE = "the hub sent two letters under one number: equivocation"
 
@@ -61,10 +64,12 @@ class Site:
         self._desk, self._worker = desk, worker
         self._turn = threading.Lock()
         self._at: set[int] = set()  # letters that a thread of this process works on
-        self._settings, self._home, self._draw = settings, home, draw
+        self._home, self._draw = home, draw
+        self._held = Held(settings, home, engines.reading)
+        self._counted, self._counted_at = desk.counted or Counted(), 0.0
+        desk.counted = self._counted
         self._vectors = Vectors(engines, desk, carriage)
         self._answering = Answering(engines.reading, desk, settings, home, draw, self._vectors, spread)
-        self._deciding = Deciding(desk, settings, home)
 
     def schemas(self) -> tuple[Schema, ...]:
         """Of every table that can be read; one that can't is reported to the operator and left out. One that was
@@ -72,7 +77,7 @@ class Site:
         with Session(self._reading) as db:
             withdrawn = set(db.scalars(select(Withdrawn.table_name)))
         found = []
-        for source in self._settings.table:
+        for source in self._held.settings.table:
             if source.name in withdrawn:
                 continue
             try:
@@ -83,11 +88,12 @@ class Site:
 
     def hello(self, now: float) -> None:
         """Says that this site is up, and enters what changed in its settings since it last was."""
-        payload = Hello(hansa.__version__, self.schemas())
+        payload, policy = Hello(hansa.__version__, self.schemas()), self._held.settings.policy
         with Session(self._engine) as db, db.begin():
-            self._desk.write(db, HUB, self._desk.standing, "hello", payload, now)
+            leaving.write(db, self._desk, self._desk.standing, "hello", payload, now)
             deeds.begin(db, self._desk, now, self._draw)
-            for deed in deeds.of_settings(db, self._desk.charter, self._settings.policy, payload.tables):
+            self._held.begin(db)
+            for deed in deeds.of_settings(db, self._desk.charter, policy, payload.tables):
                 deeds.write(db, self._desk, deed, "", now, self._draw)
 
     def report(self, now: float) -> None:
@@ -96,6 +102,7 @@ class Site:
         first = first_row(self._desk.charter)
         with Session(self._reading) as db:
             unsent, late = deeds.unsent(db, first), bool(deeds.overdue(db, now, first)) or witness.alarmed(db)
+        self.count_left(now)
         self._publish(now)
         self._enter_people(now)
         if unsent:
@@ -104,6 +111,15 @@ class Site:
         if late:
             with Session(self._engine) as db, db.begin():
                 witness.watch(db, now, first)
+
+    def count_left(self, now: float) -> None:
+        """Notes the letters that nobody keeps, now and then: every process its own."""
+        if 0 <= now - self._counted_at < COUNT_SECONDS:
+            return
+        self._counted_at = now
+        if counted := self._counted.take():
+            with Session(self._notes) as db, db.begin():
+                leaving.speak(db, counted)
 
     def _enter_people(self, now: float) -> None:
         """Who may decide here: the log knows pseudonyms, roles and keys."""
@@ -118,10 +134,11 @@ class Site:
 
     def _publish(self, now: float) -> None:
         """Tells the hub how the privacy budgets stand, if that has changed: people see it before they ask."""
-        if not self._settings.policy.budget:
+        policy = self._held.look().policy
+        if not policy.budget:
             return
         with Session(self._reading) as db:
-            shown = budget.shown(db, self._settings.policy)
+            shown = budget.shown(db, policy)
             known = db.get(Noted, _BUDGETS)
         made = digest("budgets", encode(shown))
         if known is not None and known.digest == made:
@@ -130,7 +147,7 @@ class Site:
             row = db.get(Noted, _BUDGETS) or Noted(what=_BUDGETS)
             row.digest = made
             db.add(row)
-            self._desk.write(db, HUB, self._desk.standing, "budgets", shown, now)
+            leaving.write(db, self._desk, self._desk.standing, "budgets", shown, now)
 
     def decide(self, now: float) -> bool:
         """Works off decisions in the order in which they were handed in; whether any was. One that counts for nothing
@@ -143,10 +160,11 @@ class Site:
             self._decide(key, now)
         if expired:
             with Session(self._engine) as db, db.begin():
-                self._follow(db, self._deciding.expire(db, now), now)
+                self._follow(db, deciding.expire(db, now), now)
         return bool(waiting) or expired
 
     def _decide(self, key: bytes, now: float) -> None:
+        weighing = Deciding(self._desk, self._held.look(), self._home)
         with Session(self._engine) as db, db.begin():
             row = db.get_one(Decided, key, with_for_update=True)
             if row.done_at is not None:
@@ -154,7 +172,7 @@ class Site:
             row.done_at = now
             try:
                 with db.begin_nested():
-                    self._follow(db, self._deciding.weigh(db, row, now), now)
+                    self._follow(db, weighing.weigh(db, row, now), now)
             except Refused as refusal:
                 row.refusal = str(refusal)
                 self._store(db, row.run, self._unheard(row, str(refusal)), now)
@@ -180,7 +198,7 @@ class Site:
             if header.sender != HUB:
                 raise ProtocolViolation("a letter comes from somebody else than the hub")
             if header.kind in ("wanted", "here"):
-                self._vectors.receive(header.run, self._desk.open(header, envelope))
+                self._vectors.receive(header.run, self._desk.open(header, envelope), now)
                 return
             if header.kind == "checkpoint":
                 self._witness(self._desk.open(header, envelope), now)
@@ -258,7 +276,7 @@ class Site:
             row = db.get_one(Inbox, number)
             run = db.get(Run, row.run)
             db.expunge_all()
-        outcome = self._answering.answer(row, row.data, run, row.attempts, now)
+        outcome = self._answering.under(self._held.look()).answer(row, row.data, run, row.attempts, now)
         if isinstance(outcome, Missing):
             self._vectors.wait(number, outcome, now)
             return
@@ -309,14 +327,14 @@ class Site:
     def _costs(self, db: Session, name: str, outcome: Outcome, now: float) -> tuple[Deed, ...]:
         """What the outcome does to the privacy budget, and to what others can subtract; refuses one that they do not
         bear."""
-        costs: tuple[Deed, ...] = ()
+        costs, policy = tuple[Deed, ...](), self._held.settings.policy
         if outcome.locked is not None:
             plan = self._desk.plan(db.get_one(Run, name).plan)
-            differing.note_total(db, self._settings.policy, plan, *outcome.locked)
+            differing.note_total(db, policy, plan, *outcome.locked)
         if outcome.agreed is not None:
             differing.note_release(db, outcome.agreed)
         if outcome.plan is not None:
-            costs = budget.reserve(db, self._settings.policy, self._desk.plan(outcome.plan), now)
+            costs = budget.reserve(db, policy, self._desk.plan(outcome.plan), now)
         if outcome.contributed:
             costs += budget.spend(db, name)
         return costs + (budget.close(db, name, now) if outcome.erase else ())
@@ -331,7 +349,7 @@ class Site:
             outcome.said.run = name
             db.add(outcome.said)
         for kind, payload in outcome.letters:
-            sent = self._desk.write(db, HUB, name, kind, payload, now)
+            sent = leaving.write(db, self._desk, name, kind, payload, now)
             if run is not None:
                 run.bytes_sent += sent
         if outcome.asked is not None:

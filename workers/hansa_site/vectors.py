@@ -5,6 +5,7 @@ once it has ended here, whatever arrives meanwhile.
 """
 
 import threading
+from collections.abc import Sequence
 
 from msgspec import Struct
 from sqlalchemy import delete
@@ -19,6 +20,7 @@ from hansa.protocols.base import Vector
 from hansa.protocols.masks import as_bytes
 from hansa.protocols.secure_sum import Contributed
 from hansa.protocols.survivors import Receipt
+from hansa_site import leaving
 from hansa_site.journal import Run, WantedChunks
 
 FETCH_SECONDS = 2.0  # after which somebody looks again whether chunks are missing
@@ -44,9 +46,10 @@ class Vectors:
             if not self._takes_part(run):
                 desk.folder.erase(run)
 
-    def receive(self, run: str, payload: Payload) -> None:
+    def receive(self, run: str, payload: Payload, now: float) -> None:
         """The hub wants chunks of ours, or those that we wanted are there."""
         if isinstance(payload, Wanted) and self._takes_part(run):
+            self._note(run, payload.digests, now)
             self._carriage.offer(run, payload.digests)
         elif isinstance(payload, Here):
             with self._ending:
@@ -54,6 +57,12 @@ class Vectors:
                 came = self._takes_part(run) and self._carriage.take(run, payload, wanted)
             if came and not self._carriage.want(run, wanted):
                 self._later = dict.fromkeys(self._later, 0.0)  # another dict: `due` reads it in a thread of its own
+
+    def _note(self, run: str, digests: Sequence[bytes], now: float) -> None:
+        """What is about to leave, for this site's people."""
+        sizes = {digest: size for digest in digests if (size := self._desk.folder.size(run, digest))}
+        with Session(self._notes) as db, db.begin():
+            leaving.chunks(db, run, sizes, now)
 
     def _takes_part(self, run: str) -> bool:
         with Session(self._reading) as db:

@@ -13,7 +13,7 @@ from hansa.hub.queries import JobDetail
 from hansa.jobs import KINDS, decode_answer
 from hansa_dashboard import drawing, session
 from hansa_dashboard.session import Person
-from hansa_dashboard.views.propose import hub_learns, protects, receives
+from hansa_dashboard.telling import hub_learns, protects, receives
 from hansa_dashboard.words import badge, clock, listed, moment, plain, size, subject, title, took
 
 

@@ -9,17 +9,12 @@ from hansa.hub.queries import MemberView
 from hansa.jobs import KINDS, parse
 from hansa.jobs import form as fields
 from hansa.jobs.base import Column, Job, Schema
-from hansa.plan import Disclosure, Noise, Question, noise_from
+from hansa.plan import Noise, Question, noise_from
 from hansa_dashboard.session import Person
+from hansa_dashboard.telling import hub_learns, protects, receives
 from hansa_dashboard.views import choices, form
 from hansa_dashboard.views.jobs import open_job
 from hansa_dashboard.words import listed, plain, some
-
-EXACT = (
-    "The totals are exact up to rounding, and no noise is added: a number that few rows stand behind, or the "
-    "difference of two answers, may tell something about a person. Masking protects what each site sends, not what the "
-    "answer says."
-)
 
 
 def show(hub: Hub, person: Person) -> None:
@@ -184,53 +179,6 @@ def _affordable(hub: Hub, question: Question) -> bool:
         told = f"{site}: this costs {cost.cost:.1f} % of ε {cost.epsilon}, δ {cost.delta}; {cost.left:.1f} % is left."
         (st.markdown if cost.fits else st.error)(plain(told))
     return all(site in found and found[site].fits for site in question.sites)
-
-
-def protects(rules: Disclosure | None, noise: Noise | None) -> str:
-    """What stands between the answer and a person in it."""
-    if noise is None:
-        return f"{EXACT} {left_out(rules)}"
-    epsilon, delta = noise.written
-    return plain(
-        f"Every total carries noise that the sites drew, so the hub sees none without it. For {noise.hides}: ε "
-        f"{epsilon}, δ {delta}. Counts may be below zero, and nothing is left out. More answers over the same rows add "
-        "up; each site's budget keeps count."
-    )
-
-
-def left_out(rules: Disclosure | None) -> str:
-    """What the plan's rules of disclosure keep out of the answer, and from whom they don't."""
-    if rules is None:
-        return "The plan is of Hansa 0.1 and has no rules of disclosure: small counts are shown."
-    rounded = f", and the others are rounded to multiples of {rules.round_to}" if rules.round_to > 1 else ""
-    return (
-        f"Counts from 1 to {rules.minimum_cell - 1} and totals that hold them are left out of the answer{rounded}; "
-        f"a model with more than {rules.parameters_percent} parameters per hundred records is not released. The hub "
-        "and the sites that take part see the totals before that."
-    )
-
-
-def receives(recipients: tuple[str, ...]) -> str:
-    """Who sees the answer; the page itself holds others off."""
-    if not recipients:
-        return "Everybody who can sign in at this hub sees the answer: the plan names no recipients."
-    return (
-        f"The answer is shown to people of {plain(listed(recipients))}, and to nobody else at this hub. The hub "
-        "itself, and every site that takes part, can compute it from the totals."
-    )
-
-
-def hub_learns(corrupt: int) -> str:
-    """The same sentence before a job and after it."""
-    if corrupt == 0:
-        unless = "any site colludes"
-    else:
-        unless = f"more than {some(corrupt, 'site')} {'colludes' if corrupt == 1 else 'collude'}"
-    return (
-        "- The hub, and every site that takes part, learns each step's total over those who are in it. "
-        f"The hub learns no site's numbers, unless {unless} with it. Of a site that leaves between two steps, or that "
-        "the hub makes leave, it can estimate the part of the totals."
-    )
 
 
 def _may_vanish(borne: int) -> str:

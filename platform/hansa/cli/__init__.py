@@ -5,7 +5,7 @@
                                                              showing.py, documents.py: an export, offline
     founding.py    a hub's home, kits                        joining.py        a site's home, joining
     charter.py     draft, sign, show, change the charter
-    demo.py        four hospitals                            dashboard.py      the page
+    demo.py        four hospitals                            dashboard.py      the page; console.py a site's
     consortium.py  CONSORTIUM.toml and the processes it means                  printing.py   answers as text
 
 Only this package may import both hansa.hub and hansa_site. Nothing heavy is imported before a subcommand needs it.

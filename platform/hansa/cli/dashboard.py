@@ -37,6 +37,7 @@ def _run(which: str, home: Path, port: int, open_browser: bool) -> subprocess.Po
         cwd=home,  # Streamlit reads a configuration from the current folder: not from where the command was given
         env=os.environ.copy(),
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,  # where Streamlit greets; what goes wrong goes to the other
     )
     if open_browser:
         threading.Thread(target=_open_when_up, args=(process, port), daemon=True).start()

@@ -1,6 +1,5 @@
 """`hansa site people|pending|consent|release|…`: what an institution's people decide, at its own site."""
 
-import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ from hansa.errors import Refused
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from hansa_site.doing import Act
+
 Home = Annotated[Path, typer.Option("--home", envvar="HANSA_SITE_HOME", help="The site's home folder.")]
 As = Annotated[str, typer.Option("--as", help="The person who decides; the passphrase of that person's key is asked.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The job, as `hansa site pending` shows it.")]
@@ -22,7 +23,6 @@ PassphraseFile = Annotated[
     Path | None,
     typer.Option("--passphrase-file", help="Where the person's passphrase lies; made if it isn't there."),
 ]
-WAIT_SECONDS = 15.0  # for the site's process to work off a decision
 
 
 def register(app: typer.Typer) -> None:
@@ -96,7 +96,8 @@ def pending(home: Home, as_json: Annotated[bool, typer.Option("--json", help="As
     from hansa_site.vault import read_charter
 
     with _opened(home) as (db, settings):
-        found = waiting.look(db, settings, read_charter(home, settings.name), home, time.time())
+        ground = waiting.ground_of(settings, read_charter(home, settings.name), home)
+        found = waiting.look(db, ground, time.time())
     if as_json:
         print_json(found)
         return
@@ -108,94 +109,82 @@ def pending(home: Home, as_json: Annotated[bool, typer.Option("--json", help="As
 
 def consent(home: Home, run_id: Run, person: As) -> None:
     """Say yes: to a proposal of this member's own people, or to another member's question."""
-    from hansa_site import pending as waiting
+    from hansa_site import doing
 
-    with _opened(home) as (db, _settings):
-        run_id = waiting.whole(db, run_id)
-        what, about = waiting.open_one(db, run_id)
+    run_id, what, about = _waiting(home, run_id)
     if what == "release":
         raise Refused("an answer waits to be released: `hansa site release` agrees to that")
-    _decide(home, person, "sign proposal" if what == "proposal" else "consent", run_id, about, "")
+    _decide(home, doing.Act(person, "sign proposal" if what == "proposal" else "consent", about, run_id))
 
 
 def release(home: Home, run_id: Run, person: As) -> None:
     """Agree that an answer with this site's rows in it is released, as `hansa site pending` shows it."""
-    from hansa_site import pending as waiting
+    from hansa_site import doing
 
-    with _opened(home) as (db, _settings):
-        run_id = waiting.whole(db, run_id)
-        what, about = waiting.open_one(db, run_id)
+    run_id, what, about = _waiting(home, run_id)
     if what != "release":
         raise Refused(f"a {what} waits, and no release: `hansa site consent` agrees to that")
-    _decide(home, person, "release", run_id, about, "")
+    _decide(home, doing.Act(person, "release", about, run_id))
 
 
 def figures(home: Home, run_id: Run, person: As) -> None:
     """Print the exact figures of an answer that waits to be released, before any is left out; the log says who saw
     them."""
-    from hansa_site import figures as exact
+    from hansa_site import doing
 
-    typer.echo(exact.show(home, run_id, person, time.time()).decode())
+    run_id, what, about = _waiting(home, run_id)
+    if what != "release":
+        raise Refused(f"a {what} waits, and no release: there are no figures yet")
+    signed = doing.sign(home, doing.Act(person, "see figures", about, run_id), time.time())
+    typer.echo(doing.see_figures(home, signed, time.time()).decode())
 
 
 def refuse(home: Home, run_id: Run, person: As, reason: Reason = "") -> None:
     """Say no to what waits; the other members read the reason."""
-    from hansa_site import pending as waiting
+    from hansa_site import doing
 
-    with _opened(home) as (db, _settings):
-        run_id = waiting.whole(db, run_id)
-        _what, about = waiting.open_one(db, run_id)
-    _decide(home, person, "refuse", run_id, about, reason)
+    run_id, _what, about = _waiting(home, run_id)
+    _decide(home, doing.Act(person, "refuse", about, run_id, reason))
 
 
 def stop(home: Home, run_id: Run, person: As, reason: Reason = "") -> None:
     """End this site's part in a job that runs; what it holds for the job is erased."""
+    from hansa_site import doing
     from hansa_site import pending as waiting
     from hansa_site.vault import read_charter
 
     with _opened(home) as (db, settings):
         run_id = waiting.whole(db, run_id)
         about = waiting.plan_of(db, run_id, read_charter(home, settings.name)).digest
-    _decide(home, person, "stop", run_id, about, reason)
+    _decide(home, doing.stopping(person, run_id, about, reason))
 
 
 def withdraw(home: Home, table: str, person: As, reason: Reason = "") -> None:
     """Take a table back: nothing is answered over it any more, and what runs over it stops."""
+    from hansa_site import doing
     from hansa_site import pending as waiting
-    from hansa_site.deciding import table_digest
 
-    with _opened(home) as (db, settings):
-        settings.source(table)
+    act = doing.withdrawing(home, person, table, reason)
+    with _opened(home) as (db, _settings):
         released = waiting.released_over(db, table)
-    _decide(home, person, "withdraw", "", table_digest(table), reason)
+    _decide(home, act)
     typer.echo(f"answers over {table} that were given before can't be recalled: {released} of them")
 
 
-def _decide(home: Path, person: str, what: str, run: str, about: bytes, reason: str) -> None:
+def _waiting(home: Path, run_id: str) -> tuple[str, str, bytes]:
+    """(the run that begins so, what of it waits, the digest that a decision about it names)."""
+    from hansa_site import pending as waiting
+
+    with _opened(home) as (db, _settings):
+        run_id = waiting.whole(db, run_id)
+        return run_id, *waiting.open_one(db, run_id)
+
+
+def _decide(home: Path, act: "Act") -> None:
     """Signs, hands in, and waits until the site's process has worked it off."""
-    import msgspec
+    from hansa_site import doing
 
-    from hansa_site import people as persons
-
-    with _opened(home) as (_db, settings):
-        member = settings.name
-    now = time.time()
-    fields = [member, person, what, run, about, reason.strip(), int(now) + 3600, secrets.token_bytes(16)]
-    try:
-        decision = msgspec.convert(fields, persons.Decision)
-    except msgspec.ValidationError as error:
-        raise Refused("a reason is one line of at most 400 characters, and a person's name is one") from error
-    data, signature = persons.sign(home, decision)
-    with _opened(home, reading=False) as (db, _settings):
-        key = persons.hand_in(db, data, signature, now)
-    deadline = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < deadline:
-        with _opened(home) as (db, _settings):
-            outcome = persons.outcome(db, key)
-        if outcome is not None:
-            if outcome:
-                raise Refused(outcome)
-            typer.echo("done")
-            return
-        time.sleep(0.1)
-    typer.echo("handed in; the site's process is not running, and works it off when it is (for an hour)")
+    if doing.hand_in(home, doing.sign(home, act, time.time()), time.time()):
+        typer.echo("done")
+    else:
+        typer.echo("handed in; the site's process is not running, and works it off when it is (for an hour)")

@@ -21,6 +21,8 @@ def as_text(one: Any) -> str:
         lines.append(f"  purpose: {_safe(plan.purpose)}")
     if plan.disclosure is not None:
         lines.append(f"  counts below {plan.disclosure.minimum_cell} are not shown; protection {plan.protection}")
+    if one.cost:
+        lines.append(f"  of the privacy budget {one.cost}")
     if one.learns:
         lines.append(f"  beyond the answer, the hub and the sites learn {one.learns}")
     if one.answer:

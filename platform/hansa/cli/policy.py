@@ -48,7 +48,7 @@ def check(
 
     settings, charter = _settings(home, policy)
     asked = plan_for(settings, charter, home, read_plan(plan), proposer)
-    found = pending.opinions(settings, asked, home, time.time())
+    found = pending.opinions(pending.ground_of(settings, charter, home), asked, time.time())
     for line in opinions(found):
         typer.echo(line)
     raise typer.Exit(1 if any(one.why for one in found) else 0)
@@ -61,10 +61,10 @@ def replay(home: Home, policy: File = None) -> None:
     from hansa_site.trying import past
 
     settings, charter = _settings(home, policy)
-    plans = past(settings, charter)
+    plans, ground = past(settings, charter), pending.ground_of(settings, charter, home)
     refused = 0
     for plan in plans:
-        no = [one for one in pending.opinions(settings, plan, home, time.time()) if one.why and one.rule != "expires"]
+        no = [one for one in pending.opinions(ground, plan, time.time()) if one.why and one.rule != "expires"]
         refused += bool(no)
         for one in no[:1]:
             typer.echo(f"{plan.run}  {plan.kind} over {plan.table}: no, {one.why}")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hansa.cli import deciding, policy, witnessing
+from hansa.cli.console import console
 from hansa.cli.processes import follow_parent
 
 app = typer.Typer(help="Run an institution's site.", no_args_is_help=True)
@@ -51,6 +52,7 @@ def acts(home: Home) -> None:
 witnessing.register(app)
 deciding.register(app)
 app.add_typer(policy.app, name="policy")
+app.command()(console)
 
 
 @app.command()

@@ -82,7 +82,7 @@ def participants(db: Db, job: Job) -> Sequence[Participant]:
 
 
 def send(db: Db, desk: Desk, part: Participant, kind: str, payload: Payload, now: float) -> None:
-    part.bytes_received += desk.write(db, part.site, part.run, kind, payload, now)
+    part.bytes_received += len(desk.write(db, part.site, part.run, kind, payload, now))
     part.changed_at = now
 
 

@@ -58,3 +58,21 @@ class Notes:
         with self._lock:
             free = [peer for peer in self._letters if peer not in busy]
             return {peer: list(self._letters.pop(peer).values()) for peer in free}
+
+
+class Counted:
+    """How many letters that nobody keeps were written, and their bytes: by run and kind, until they are taken."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def add(self, run: str, kind: str, size: int) -> None:
+        with self._lock:
+            count, total = self._found.get((run, kind), (0, 0))
+            self._found[run, kind] = (count + 1, total + size)
+
+    def take(self) -> dict[tuple[str, str], tuple[int, int]]:
+        with self._lock:
+            found, self._found = self._found, {}
+            return found

@@ -33,7 +33,7 @@ from hansa.charter import Charter
 from hansa.crypto.bundles import HubKeys, Keys, MemberKeys
 from hansa.crypto.keys import HybridKey, SigningKey
 from hansa.errors import ProtocolViolation, Refused
-from hansa.mail.acks import Notes, Owed
+from hansa.mail.acks import Counted, Notes, Owed
 from hansa.mail.blobs import Chunks
 from hansa.mail.letters import PAYLOADS, SINCE, STANDING, Ack, Acked, Acks, Payload
 from hansa.messages import (
@@ -131,6 +131,7 @@ class Desk:
         self.name, self.charter, self.folder, self.former = name, charter, folder, former
         self._held = keys
         self.owed, self._notes = Owed(), Notes()
+        self.counted: Counted | None = None  # of a party whose people see all that left
         self._heard: dict[str, int] = {}  # by peer, the newest version of letters that it was heard to speak
 
     @property
@@ -158,8 +159,8 @@ class Desk:
     def sealing(self) -> HybridKey:
         return self.keys.sealing
 
-    def write(self, db: Session, receiver: str, run: str, kind: str, payload: Payload, now: float) -> int:
-        """Puts a letter into the outbox, next in its run; gives its size in bytes. Call it inside the transaction."""
+    def write(self, db: Session, receiver: str, run: str, kind: str, payload: Payload, now: float) -> bytes:
+        """Puts a letter into the outbox, next in its run; gives its sealed bytes. Call it inside the transaction."""
         last = db.scalar(select(func.max(Outbox.sequence)).where(Outbox.receiver == receiver, Outbox.run == run))
         sequence = 0 if last is None else last + 1
         data = self._seal(receiver, run, sequence, kind, payload)
@@ -176,7 +177,7 @@ class Desk:
             )
         )
         db.flush()
-        return len(data)
+        return data
 
     def _seal(self, receiver: str, run: str, sequence: int, kind: str, payload: Payload) -> bytes:
         if type(payload) is not PAYLOADS[kind]:
@@ -186,7 +187,12 @@ class Desk:
 
     def note(self, receiver: str, run: str, kind: str, payload: Payload) -> bytes:
         """A letter that is neither kept nor acked: losing it or getting it twice does no harm."""
-        return self._seal(receiver, run, 0, kind, payload)
+        return self._count(run, kind, self._seal(receiver, run, 0, kind, payload))
+
+    def _count(self, run: str, kind: str, letter: bytes) -> bytes:
+        if self.counted is not None:
+            self.counted.add(run, kind, len(letter))
+        return letter
 
     def owe(self, header: Header, data: bytes, now: float) -> None:
         """The letter is in the inbox: its ack goes out with the next ones, and is owed again when it comes again."""
@@ -206,7 +212,8 @@ class Desk:
     def _acks(self, peer: str, acked: Sequence[Acked]) -> list[bytes]:
         if self._heard.get(peer, 1) >= SINCE["acks"]:
             return [self.note(peer, STANDING, "acks", Acks(tuple(acked)))]
-        return [self._seal(peer, ack.run, ack.sequence, "ack", Ack(ack.letter)) for ack in acked]
+        letters = [(ack.run, self._seal(peer, ack.run, ack.sequence, "ack", Ack(ack.letter))) for ack in acked]
+        return [self._count(run, "ack", letter) for run, letter in letters]
 
     def read(self, data: bytes, kinds: frozenset[str]) -> tuple[Header, Envelope]:
         """Believes a letter's header: addressed to us, of our charter, of a kind due here, signed by its sender."""

@@ -32,8 +32,13 @@ def wrapping_key(home: Path, way: Way, salt: bytes, sought: Sought) -> bytes:
 
 @lru_cache(maxsize=64)
 def stretched(passphrase: bytes, salt: bytes) -> bytes:
-    """A process that opens the same file twice waits once. OpenSSL's Argon2 hangs for ever when two threads are in it
-    at once with several lanes each (seen with the OpenSSL of cryptography 50), so one goes at a time."""
+    """A process that opens the same file twice waits once."""
+    return stretched_once(passphrase, salt)
+
+
+def stretched_once(passphrase: bytes, salt: bytes) -> bytes:
+    """Of a passphrase that is not to stay in memory. OpenSSL's Argon2 hangs for ever when two threads are in it at once
+    with several lanes each (seen with the OpenSSL of cryptography 50), so one goes at a time."""
     with _ONE:
         return Argon2id(salt=salt, length=32, iterations=PASSES, lanes=LANES, memory_cost=MEMORY_KIB).derive(passphrase)
 

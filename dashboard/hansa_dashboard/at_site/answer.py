@@ -1,0 +1,30 @@
+"""An answer as its figures, plots and table, before or after its release."""
+
+import msgspec
+import streamlit as st
+
+from hansa.errors import ProtocolViolation
+from hansa.jobs import decode_answer
+from hansa_dashboard import drawing
+from hansa_dashboard.words import plain
+
+
+def draw(data: bytes, about: str, key: str) -> None:
+    """`data` is its JSON; `about` names what was asked, for an axis; `key` is one of this page."""
+    try:
+        answer = decode_answer(data)
+        picture = drawing.draw(answer, about)
+    except ProtocolViolation:
+        st.caption("This version has no table or plot for answers of this kind; here is all that stands in it.")
+        st.code(msgspec.json.format(data, indent=2).decode(), language="json")
+        return
+    for place, (label, value) in zip(st.columns(max(4, len(picture.facts))), picture.facts, strict=False):
+        place.metric(label, value)
+    places = st.columns(min(2, len(picture.charts)) or 1)
+    for number, chart in enumerate(picture.charts):
+        places[number % 2].altair_chart(chart, width="stretch", key=f"{key}/plot/{number}")
+    numbers = picture.table.select_dtypes("float")
+    formats = {str(name): st.column_config.NumberColumn(format="%.6g") for name in numbers}
+    st.dataframe(picture.table, hide_index=True, column_config=formats, key=f"{key}/table")
+    for note in answer.notes:
+        st.caption(f"Note: {plain(str(note))}.")
