@@ -6,6 +6,7 @@ nothing is kept in a cookie. Whether it is still good is asked of the hub on eve
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +52,12 @@ def still_good(hub: Hub) -> bool:
     """For what refreshes itself: a page left open must not keep its session alive."""
     token = st.session_state.get(_TOKEN)
     return token is not None and queries.session_holds(hub, token)
+
+
+def holding(hub: Hub) -> Callable[[], bool]:
+    """`still_good` for what is made later, by another thread, when somebody asks for it."""
+    token = st.session_state.get(_TOKEN)
+    return lambda: token is not None and queries.session_holds(hub, token)
 
 
 def sign_in(hub: Hub, name: str, password: str) -> None:
