@@ -13,6 +13,7 @@ from benchmarks import (
     many_jobs,
     many_sites,
     noise,
+    pages,
     secure_sum,
     smallest_job,
     through_broker,
@@ -42,6 +43,7 @@ TABLES: dict[str, tuple[str, str, Callable[[], Iterable[str]]]] = {
     "broker": ("A large step", "| what | ours | floor | ratio |", through_broker.lines),
     "verify": ("The offline verifier", "| what | seconds |", verify.lines),
     "blobs": ("A large vector", "| what | ours | floor | ratio |", large_vector.lines),
+    "pages": ("The page", "| view | first run | rerun |", pages.lines),
 }
 
 

@@ -3,17 +3,19 @@
 import json
 from collections.abc import Mapping
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 
 from hansa.errors import ProtocolViolation
 from hansa.jobs import EXAMPLES, decode_answer, encode_answer
-from hansa.jobs.base import Answer
+from hansa.jobs.base import Answer, NoiseAdded
 from hansa.jobs.regression.fitting import Coefficient, GlmAnswer
 from hansa.jobs.table import TableAnswer
-from hansa_dashboard import drawing
+from hansa_dashboard import drawing, files
 
 
 def regression(family: str = "binomial", df: int = 9, notes: tuple[str, ...] = ()) -> GlmAnswer:
@@ -45,8 +47,9 @@ def marks(spec: Mapping[str, Any]) -> list[str]:
 def test_every_kind_of_the_catalogue_has_a_table_a_plot_and_facts(kind: str) -> None:
     picture = drawing.draw(decode_answer(encode_answer(EXAMPLES[kind].answer)), "age")
     assert len(picture.table) > 0
-    assert marks(picture.charts[0].to_dict())
+    assert marks(picture.plots[0].chart.to_dict())
     assert all(label and value for label, value in picture.facts)
+    assert all(plot.says.endswith(".") for plot in picture.plots)
 
 
 def test_the_interval_of_a_regression_is_normal_but_students_for_a_linear_one() -> None:
@@ -62,7 +65,7 @@ def test_the_interval_of_a_regression_is_normal_but_students_for_a_linear_one() 
 def test_the_intercept_stands_in_the_table_and_not_in_the_plot() -> None:
     picture = drawing.draw(regression(), "")
     assert list(picture.table["term"]) == ["(Intercept)", "age"]
-    assert "(Intercept)" not in json.dumps(picture.charts[0].to_dict())
+    assert "(Intercept)" not in json.dumps(picture.plots[0].chart.to_dict())
 
 
 def test_a_regression_on_the_intercept_alone_still_has_a_plot() -> None:
@@ -71,7 +74,7 @@ def test_a_regression_on_the_intercept_alone_still_has_a_plot() -> None:
         **{name: getattr(alone, name) for name in alone.__struct_fields__ if name != "coefficients"},
         coefficients={"(Intercept)": alone.coefficients["(Intercept)"]},
     )
-    assert "(Intercept)" in json.dumps(drawing.draw(only, "").charts[0].to_dict())
+    assert "(Intercept)" in json.dumps(drawing.draw(only, "").plots[0].chart.to_dict())
 
 
 def test_a_histogram_has_a_bar_from_edge_to_edge_for_every_count() -> None:
@@ -82,13 +85,13 @@ def test_a_histogram_has_a_bar_from_edge_to_edge_for_every_count() -> None:
         "count": [2, 2, 1, 2],
     }
     assert ("Below", "1") in picture.facts
-    assert picture.charts[0].to_dict()["encoding"]["x"]["title"] == "age"
+    assert picture.plots[0].chart.to_dict()["encoding"]["x"]["title"] == "age"
 
 
 def test_a_table_of_two_columns_has_its_totals_and_a_heat_map_with_numbers() -> None:
     picture = drawing.draw(EXAMPLES["table"].answer, "hospital and ill")
     assert picture.table.to_numpy().tolist() == [["north", 3, 1, 4], ["south", 1, 3, 4], ["total", 4, 4, 8]]
-    assert marks(picture.charts[0].to_dict()) == ["rect", "text"]
+    assert marks(picture.plots[0].chart.to_dict()) == ["rect", "text"]
     assert ("Chi-squared", "2") in picture.facts
 
 
@@ -104,7 +107,7 @@ def test_a_table_of_one_column_has_bars_and_shares() -> None:
     )
     picture = drawing.draw(one, "ward")
     assert picture.table["share"].tolist() == [0.75, 0.25]
-    assert marks(picture.charts[0].to_dict()) == ["bar"]
+    assert marks(picture.plots[0].chart.to_dict()) == ["bar"]
 
 
 def test_a_category_that_is_called_total_keeps_its_own_column() -> None:
@@ -125,19 +128,19 @@ def test_a_category_that_is_called_total_keeps_its_own_column() -> None:
 def test_a_summary_has_one_row_and_one_plot_a_column() -> None:
     picture = drawing.draw(EXAMPLES["summary"].answer, "age")
     assert picture.table.loc[0, "50%"] == "-256 to 256"
-    assert len(picture.charts) == 1
-    assert marks(picture.charts[0].to_dict()) == ["rule", "bar", "tick"]
+    assert len(picture.plots) == 1
+    assert marks(picture.plots[0].chart.to_dict()) == ["rule", "bar", "tick"]
 
 
 def test_columns_whose_names_mean_something_to_vega_are_shown_as_they_are() -> None:
     answer = EXAMPLES["summary"].answer
     renamed = type(answer)(columns={"a.b[0]": answer.columns["age"]})  # type: ignore[attr-defined, call-arg]
-    assert "a.b[0]" in json.dumps(drawing.draw(renamed, "").charts[0].to_dict())
+    assert "a.b[0]" in json.dumps(drawing.draw(renamed, "").plots[0].chart.to_dict())
 
 
 def test_csv_disarms_what_a_spreadsheet_would_run_and_leaves_numbers_alone() -> None:
     table = pd.DataFrame({"term": ["=cmd()", "age"], "estimate": [-0.5, np.nan]})
-    assert drawing.csv(table).decode().splitlines() == ["term,estimate", "'=cmd(),-0.5", "age,"]
+    assert files.csv(table).decode().splitlines() == ["term,estimate", "'=cmd(),-0.5", "age,"]
 
 
 def test_an_answer_of_no_known_kind_is_refused() -> None:
@@ -146,3 +149,111 @@ def test_an_answer_of_no_known_kind_is_refused() -> None:
 
     with pytest.raises(ProtocolViolation, match="Strange"):
         drawing.draw(Strange(), "")
+
+
+# ---- what is left out ----
+
+
+def test_a_count_that_is_left_out_is_marked_and_is_not_drawn_as_zero() -> None:
+    hidden = replace(EXAMPLES["histogram"].answer, counts=(12, None, 30, None), n=None)  # type: ignore[call-overload]
+    picture = drawing.draw(hidden, "age")
+    band, bars = picture.plots[0].chart.to_dict()["layer"]
+    data = picture.plots[0].chart.to_dict()["datasets"]
+    assert [row["from"] for row in data[band["data"]["name"]]] == [30.0, 50.0]
+    assert {row["count"] for row in data[band["data"]["name"]]} == {"left out"}
+    assert [row["count"] for row in data[bars["data"]["name"]]] == [12, 30]
+    assert "2 of the 4 intervals are left out" in picture.plots[0].says
+    assert ("Rows with a number", "not shown") in picture.facts
+    assert files.csv(picture.table).decode().splitlines()[1:3] == ["20.0,30.0,12", "30.0,40.0,"]
+
+
+def test_a_cell_of_a_heat_map_that_is_left_out_says_so_in_words() -> None:
+    hidden = replace(EXAMPLES["table"].answer, counts=((30, None), (12, 30)), n=None, row_totals=(None, 42))  # type: ignore[call-overload]
+    picture = drawing.draw(hidden, "hospital and ill")
+    spec = picture.plots[0].chart.to_dict()
+    assert marks(spec) == ["rect", "text", "rect", "text"]
+    assert spec["layer"][3]["encoding"]["text"] == {"value": "left out"}
+    assert "1 of the 4 cells are left out" in picture.plots[0].says
+    assert picture.table.iloc[0].isna().tolist() == [False, False, True, True]
+
+
+def test_bars_of_categories_that_are_left_out_say_so_in_words() -> None:
+    one = TableAnswer(
+        row_names=("a", "b"), column_names=(), counts=((30,), (None,)), row_totals=(30, None), column_totals=(None,),
+        n=None, missing=0,
+    )  # fmt: skip
+    picture = drawing.draw(one, "ward")
+    assert marks(picture.plots[0].chart.to_dict()) == ["bar", "text"]
+    assert picture.table["share"].isna().all()
+
+
+# ---- what carries noise ----
+
+NOISE = NoiseAdded(epsilon=1.0, delta=1e-6, unit="row", id_column="", rows_per_person=1, deviations={"cells": 10.0})
+
+
+def test_every_noisy_count_of_a_histogram_has_the_interval_of_its_noise_and_may_be_below_zero() -> None:
+    noisy = replace(EXAMPLES["histogram"].answer, counts=(40, -7, 30, 0), noise=NOISE, std_error=10.0, n_std_error=30.0)  # type: ignore[call-overload]
+    picture = drawing.draw(noisy, "age")
+    assert marks(picture.plots[0].chart.to_dict()) == ["rect", "rule"]
+    assert picture.table["noise, 95 % from"].tolist() == pytest.approx([20.4, -26.6, 10.4, -19.6], abs=0.001)
+    assert picture.table["noise, 95 % to"].tolist() == pytest.approx([59.6, 12.6, 49.6, 19.6], abs=0.001)
+    assert "± 19.6 rows" in picture.plots[0].says
+    assert ("Rows with a number", "9 ± 58.8") in picture.facts
+    assert ("Below", "1 ± 19.6") in picture.facts
+
+
+def test_noisy_tables_of_one_column_and_of_two_say_how_loud_their_noise_is() -> None:
+    one = TableAnswer(
+        row_names=("a", "b"), column_names=(), counts=((30,), (-2,)), row_totals=(30, -2), column_totals=(28,), n=28,
+        missing=0, noise=NOISE, std_error=10.0, n_std_error=14.0,
+    )  # fmt: skip
+    picture = drawing.draw(one, "ward")
+    assert marks(picture.plots[0].chart.to_dict()) == ["bar", "rule"]
+    assert picture.table["noise, 95 % to"].tolist() == pytest.approx([49.6, 17.6], abs=0.001)
+    two = replace(EXAMPLES["table"].answer, noise=NOISE, std_error=10.0, n_std_error=20.0, chi_squared=None)  # type: ignore[call-overload]
+    crossed = drawing.draw(two, "hospital and ill")
+    assert "± 19.6 rows is the 95 % interval" in crossed.plots[0].says
+    hints = [hint["field"] for hint in crossed.plots[0].chart.to_dict()["layer"][0]["encoding"]["tooltip"]]
+    assert hints[-2:] == ["noise, 95 % from", "noise, 95 % to"]
+
+
+def test_a_noisy_mean_has_a_band_and_the_table_the_standard_errors_of_its_noise() -> None:
+    figures = replace(EXAMPLES["summary"].answer.columns["age"], count_error=5.0, mean_error=2.0, variance_error=9.0)  # type: ignore[attr-defined]
+    noisy = replace(EXAMPLES["summary"].answer, columns={"age": figures}, noise=NOISE)  # type: ignore[call-overload]
+    picture = drawing.draw(noisy, "age")
+    spec = picture.plots[0].chart.to_dict()
+    assert marks(spec) == ["rect", "rule", "bar", "tick"]
+    band = spec["datasets"][spec["layer"][0]["data"]["name"]]
+    assert (band[0]["from"], band[0]["to"]) == pytest.approx((60 - 3.919928, 60 + 3.919928), abs=1e-5)
+    assert picture.table.loc[0, "noise in mean, standard error"] == 2.0
+
+
+def test_a_regression_under_noise_says_that_its_intervals_hold_the_noise() -> None:
+    noisy = replace(regression(), noise=NOISE)
+    spec = json.dumps(drawing.draw(noisy, "").plots[0].chart.to_dict())
+    assert "noise included" in spec
+    assert "noise included" not in json.dumps(drawing.draw(regression(), "").plots[0].chart.to_dict())
+
+
+# ---- pictures as files ----
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_every_plot_can_be_had_as_png_and_as_svg_without_a_network(kind: str) -> None:
+    chart = drawing.draw(EXAMPLES[kind].answer, "age").plots[0].chart
+    image = files.png(chart)
+    assert image.startswith(b"\x89PNG") and int.from_bytes(image[16:20], "big") > 2 * files.WIDTH
+    drawn = files.svg(chart)
+    assert drawn.startswith("<svg") and "<script" not in drawn
+
+
+def test_a_name_that_is_an_address_is_drawn_as_text_and_fetched_by_nobody() -> None:
+    one = TableAnswer(
+        row_names=("http://127.0.0.1:9/x.png", "<image href='http://127.0.0.1:9/y.png'/>"), column_names=(),
+        counts=((30,), (20,)), row_totals=(30, 20), column_totals=(50,), n=50, missing=0,
+    )  # fmt: skip
+    drawn = files.svg(drawing.draw(one, "ward").plots[0].chart)
+    elements = list(ElementTree.fromstring(drawn).iter())
+    assert not [one for one in elements if one.tag.endswith("image")]
+    assert not [name for one in elements for name in one.attrib if name.endswith("href")]

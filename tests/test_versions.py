@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 
 import hansa
 from hansa import replay
+from hansa.access import Person
 from hansa.errors import ProtocolViolation, Refused
-from hansa.hub import actions, log, models, queries
+from hansa.hub import actions, log, looking, models, queries
 from hansa.hub.actions import Hub
 from hansa.hub.coordinator import Coordinator
 from hansa.hub.gateway import Door
@@ -127,6 +128,20 @@ def test_the_last_versions_databases_are_brought_to_the_newest_migration(recorde
             assert connection.scalar(text("SELECT version_num FROM alembic_version")) == script.get_current_head()
             assert connection.execute(text("PRAGMA foreign_key_check")).all() == []
             assert connection.scalar(text("PRAGMA foreign_keys")) == 1
+
+
+def test_every_member_lists_the_last_versions_jobs_in_the_order_in_which_they_were_asked(recorded: Recorded) -> None:
+    with Session(recorded.engines[HUB]) as db:
+        rows = list(db.scalars(select(Job).order_by(Job.created_at)))
+    assert len(rows) > 1
+    places = [row.place for row in rows]
+    assert places == sorted(set(places)) and places[-1] <= 0
+    assert all(row.kind and row.proposer for row in rows)
+    assert {row.status for row in rows if not row.table_name} <= set(models.OPEN)  # these stand in no line
+    for name in ROWS:
+        who = Person("p", name, ("analyst",))
+        assert [job.run for job in looking.page(recorded.hub, who)] == [row.run for row in rows[::-1]]
+    assert looking.page(recorded.hub, Person("p", "elsewhere", ("analyst",))) == []
 
 
 def test_the_finished_job_is_shown_and_its_evidence_replayed(recorded: Recorded) -> None:

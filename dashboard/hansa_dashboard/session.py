@@ -5,6 +5,7 @@ run, and in every part that refreshes itself, whether the session is still good 
 """
 
 import os
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -60,3 +61,9 @@ def still_good(hub: Hub) -> bool:
     """For what refreshes itself: a page left open must not keep its session alive."""
     given = token()
     return given is not None and queries.session_holds(hub, given)
+
+
+def holding(hub: Hub) -> Callable[[], bool]:
+    """`still_good` for what is made later, by another thread, when somebody asks for it."""
+    given = token()
+    return lambda: given is not None and queries.session_holds(hub, given)

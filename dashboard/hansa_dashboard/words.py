@@ -11,12 +11,18 @@ import streamlit as st
 from hansa.jobs import KINDS, Field, form
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _COLOURS = {"done": "green", "refused": "red", "failed": "red", "not enough sites": "orange", "cancelled": "gray"}
 
 
 def plain(text: str) -> str:
     """`text` as Markdown that means just these characters: a member's words make no link and load no picture."""
     return _PUNCTUATION.sub(r"\\\1", " ".join(text.split()))
+
+
+def bare(text: str) -> str:
+    """The characters that a line of our own Markdown shows: without the marks of a list, of bold, of `plain`."""
+    return _ESCAPED.sub(r"\1", text.removeprefix("- ").replace("**", ""))
 
 
 def title(kind: str) -> str:

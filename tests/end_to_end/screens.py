@@ -1,6 +1,6 @@
 """`make screenshots`: every page in light and dark, at 1280 and 390 pixels, over four hospitals that have computed.
 
-    python -m tests.end_to_end.screens FOLDER
+python -m tests.end_to_end.screens FOLDER
 """
 
 import sys

@@ -76,6 +76,16 @@ def test_a_histogram_is_proposed_computed_by_four_sites_and_shown_with_its_plot_
     rows = download.value.path().read_text().splitlines()
     assert rows[0] == "from,to,count"
     assert len(rows) == 21
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download PNG").click()
+    assert download.value.path().read_bytes().startswith(b"\x89PNG")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download report").click()
+    report = download.value.path().read_text()
+    assert "Histogram of a column: age" in report and "<script" not in report
+    page.get_by_text("How to be sure of this answer").click()
+    page.get_by_role("button", name="Verify this answer").click()
+    expect(page.get_by_text(re.compile(r"Every total of \d steps was recomputed, \d+ signatures hold"))).to_be_visible()
     _go(page, "Consents")
     expect(page.get_by_text("4 consented of 4.").first).to_be_visible()
     _go(page, "Log")

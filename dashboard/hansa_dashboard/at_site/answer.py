@@ -18,11 +18,14 @@ def draw(data: bytes, about: str, key: str) -> None:
         st.caption("This version has no table or plot for answers of this kind; here is all that stands in it.")
         st.code(msgspec.json.format(data, indent=2).decode(), language="json")
         return
-    for place, (label, value) in zip(st.columns(max(4, len(picture.facts))), picture.facts, strict=False):
-        place.metric(label, value)
-    places = st.columns(min(2, len(picture.charts)) or 1)
-    for number, chart in enumerate(picture.charts):
-        places[number % 2].altair_chart(chart, width="stretch", key=f"{key}/plot/{number}")
+    with st.container(horizontal=True):
+        for label, value in picture.facts:
+            st.metric(label, value, width=180)
+    places = st.columns(min(2, len(picture.plots)) or 1)
+    for number, plot in enumerate(picture.plots):
+        with places[number % len(places)]:
+            st.caption(plain(plot.says))
+            st.altair_chart(plot.chart, width="stretch", key=f"{key}/plot/{number}", alt=plot.says)
     numbers = picture.table.select_dtypes("float")
     formats = {str(name): st.column_config.NumberColumn(format="%.6g") for name in numbers}
     st.dataframe(picture.table, hide_index=True, column_config=formats, key=f"{key}/table")

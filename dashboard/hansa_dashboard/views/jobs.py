@@ -1,29 +1,65 @@
 """The list of jobs, and the way from one of them to its page."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
 
 import streamlit as st
 
-from hansa.hub import queries
+from hansa.hub import looking, queries
 from hansa.hub.actions import Hub
-from hansa.hub.queries import JobView
+from hansa.hub.looking import AT_ONCE, JobView, Which
+from hansa.jobs import KINDS
 from hansa_dashboard.session import Person
-from hansa_dashboard.words import badge, clock, plain, subject, title, took
+from hansa_dashboard.words import badge, clock, plain, some, subject, title, took
 
-HEADS = ("Job", "Table", "Asked by", "When", "Took", "Status")
-WIDTHS = (4, 1.2, 1.5, 2, 1.5, 1.5)
-AT_ONCE = 25
-_GROUPS = {"All": None, "Open": True, "Ended": False}
+_STATES: Final[dict[str, Literal["all", "open", "ended"]]] = {"All": "all", "Open": "open", "Ended": "ended"}
+_PAGE, _FILTER = "jobs page", "jobs filter"
 
 
 def show(hub: Hub, person: Person) -> None:
     st.title("Jobs")
-    chosen = st.segmented_control("Which", list(_GROUPS), default="All", label_visibility="collapsed")
-    wanted = _GROUPS[chosen or "All"]
-    found = [job for job in queries.jobs(hub, 500, person.viewer) if wanted is None or wanted == (job.ended_at is None)]
-    pages = max(1, -(-len(found) // AT_ONCE))
-    page = int(st.number_input("Page", 1, pages, 1, width=140)) if pages > 1 else 1
-    rows(hub, found[(page - 1) * AT_ONCE : page * AT_ONCE], "list", "No job is here yet.")
+    which = _filter(hub)
+    if st.session_state.get(_FILTER) != which:  # another list begins at its first page
+        st.session_state[_FILTER], st.session_state[_PAGE] = which, 1
+    count = looking.count(hub, person.viewer, which)
+    pages, above = max(1, -(-count // AT_ONCE)), st.container()
+    page = st.pagination(pages, key=_PAGE, persist_state="session") if pages > 1 else 1
+    with above:
+        found = looking.page(hub, person.viewer, which, page)
+        if found:
+            first = (page - 1) * AT_ONCE + 1
+            st.caption(f"{first} to {first + len(found) - 1} of {some(count, 'job')}, the newest first")
+        rows(found, "list", "No job is here yet." if which == looking.ALL else "No job is like that.")
+
+
+def _filter(hub: Hub) -> Which:
+    chosen = st.segmented_control(
+        "Which", list(_STATES), default="All", label_visibility="collapsed", key="jobs state", persist_state="session"
+    )
+    members = queries.members(hub)
+    tables = sorted({schema.table for member in members for schema in member.tables})
+    with st.container(horizontal=True):
+        return Which(
+            _STATES[chosen or "All"],
+            _one_of("Kind", list(KINDS), title),
+            _one_of("Table", tables),
+            _one_of("Status", list(looking.STATUSES)),
+            _one_of("Member", [member.site for member in members]),
+            st.text_input("Job begins with", max_chars=32, width=190, key="jobs run", persist_state="session").strip(),
+        )
+
+
+def _one_of(label: str, options: list[str], name: Callable[[str], str] = str) -> str:
+    """One of the options, or any: empty."""
+    found = st.selectbox(
+        label,
+        ["", *options],
+        format_func=lambda option: name(option) if option else "any",
+        width=190,
+        key=f"jobs {label}",
+        persist_state="session",
+    )
+    return found or ""
 
 
 def open_job(run: str) -> None:
@@ -35,26 +71,29 @@ def _elsewhere() -> None:
     """Never run: the page of this address is the one in `hub.py`."""
 
 
-def rows(hub: Hub, jobs: Sequence[JobView], key: str, empty: str) -> None:
-    """One line a job, its title leading to its page."""
+def rows(jobs: Sequence[JobView], key: str, empty: str) -> None:
+    """A job's title leads to its page; below it, what a list has room for. Reads well on a phone, too."""
     if not jobs:
         st.caption(empty)
         return
-    with st.container(border=True, gap="small"):
-        for place, head in zip(st.columns(WIDTHS), HEADS, strict=True):
-            place.caption(head)
-        asked = queries.parameters(hub, [job.run for job in jobs])
+    with st.container(border=True):
         for job in jobs:
-            _row(job, subject(job.kind, asked.get(job.run, {})), key)
+            row(job, key, _about(job))
 
 
-def _row(job: JobView, about: str, key: str) -> None:
-    name, over, asker, when, length, status = st.columns(WIDTHS, vertical_alignment="center")
-    if name.button(f"**{plain(title(job.kind))}**  {plain(about)}", key=f"{key}/{job.run}", type="tertiary"):
-        open_job(job.run)
-    length_text = took(job.created_at, job.ended_at) if job.ended_at else job.step or "open"
-    texts = ((over, job.table), (asker, job.proposer), (when, clock(job.created_at)), (length, length_text))
-    for place, text in texts:
-        place.markdown(f":small[{plain(text)}]")
-    with status:
-        badge(job.status)
+def row(job: JobView, key: str, below: str) -> None:
+    """`below` is Markdown."""
+    about = subject(job.kind, job.parameters)
+    with st.container(gap=None):
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+            label = f"**{plain(title(job.kind))}**  {plain(about)}"
+            if st.button(label, key=f"{key}/{job.run}", type="tertiary"):
+                open_job(job.run)
+            badge(job.status)
+        st.caption(below)
+
+
+def _about(job: JobView) -> str:
+    length = f"took {took(job.created_at, job.ended_at)}" if job.ended_at else job.step
+    parts = [f"table {job.table}", f"asked by {job.proposer}", clock(job.created_at), length]
+    return plain(" · ".join(part for part in parts if part))

@@ -16,5 +16,5 @@ evidence.py     what is kept so that totals can be recomputed
 overlap.py      what becomes of jobs and letters when the charter changes
 people.py       who may sign in
 actions.py      what a person may do
-queries.py      what a person may see
+queries.py      what a person may see; looking.py lists of jobs, job_detail.py one of them, pace.py how it gets on
 """

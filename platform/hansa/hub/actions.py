@@ -15,7 +15,7 @@ from hansa.errors import Refused
 from hansa.hub import models, people, retention, rounds
 from hansa.hub import settings as hub_settings
 from hansa.hub.log import record
-from hansa.hub.models import EntryRow, Job, Member, Participant, Person
+from hansa.hub.models import Concerned, EntryRow, Job, Member, Participant, Person
 from hansa.hub.people import pseudonym
 from hansa.hub.records import tell
 from hansa.jobs.base import Schema
@@ -115,6 +115,8 @@ def store_proposal(db: Session, desk: Desk, plan: Plan, person: str, now: float)
         created_at=now,
         place=0 if last is None else last + 1,
         table_name=plan.table,
+        kind=plan.kind,
+        proposer=plan.proposer,
         attempt=0,
         agreed=0,
         step=0,
@@ -124,6 +126,8 @@ def store_proposal(db: Session, desk: Desk, plan: Plan, person: str, now: float)
     )
     db.add(job)
     db.flush()
+    for member in concerned(plan):
+        db.add(Concerned(run=plan.run, member=member, place=job.place))
     for site in plan.sites:
         db.add(
             Participant(
@@ -158,10 +162,18 @@ def cancel(hub: Hub, person: str, run: str) -> None:
         rounds.end(db, hub.desk, job, models.CANCELLED, "", now)
 
 
+def concerned(plan: Plan) -> list[str]:
+    """The members that a job concerns, as `access` will say of it; lists are read by them."""
+    return sorted({plan.proposer, *plan.sites, *plan.recipients}) if plan.recipients else [models.EVERYBODY]
+
+
 def thing_of(desk: Desk, job: Job) -> Thing:
-    """A job, as `access.authorise` asks about it. A plan of Hansa 0.1 says nobody who receives the answer, and so
-    everybody does."""
-    plan = desk.plan(job.plan)
+    """A job, as `access.authorise` asks about it."""
+    return thing_in(desk, desk.plan(job.plan))
+
+
+def thing_in(desk: Desk, plan: Plan) -> Thing:
+    """A plan of Hansa 0.1 says nobody who receives the answer, and so everybody does."""
     everybody = tuple(member.id for member in desk.charter.members)
     return Thing(proposer=plan.proposer, sites=plan.sites, recipients=plan.recipients or everybody)
 

@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Double, Float, ForeignKey, Index, LargeBinary
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 OPEN = ("proposed", "waiting", "consenting", "setup", "running", "releasing")
+EVERYBODY = "*"  # no member is called so
 DONE = "done"
 REFUSED = "refused"
 NOT_ENOUGH = "not enough sites"
@@ -93,6 +94,8 @@ class Job(Base):
     created_at: Mapped[float] = mapped_column(Float, index=True)
     place: Mapped[int] = mapped_column(index=True)  # in the order of proposals
     table_name: Mapped[str] = mapped_column(String(64))  # the plan's
+    kind: Mapped[str] = mapped_column(String(64), default="")  # the plan's, as the next
+    proposer: Mapped[str] = mapped_column(String(32), default="")
     turn_at: Mapped[float | None] = mapped_column(Float)  # when it came to its turn (`line.py`)
     ended_at: Mapped[float | None] = mapped_column(Float)
     attempt: Mapped[int]  # of setup
@@ -110,6 +113,18 @@ class Job(Base):
     waits_until: Mapped[float | None] = mapped_column(Double)  # for a person at the proposer's site to sign it
     answer: Mapped[bytes | None] = mapped_column(LargeBinary)  # JSON
     answer_digest: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+
+
+class Concerned(Base):
+    """Which members a job concerns: who asked, whose sites are named, who receives the answer. So the newest jobs of a
+    member are read from an index. `EVERYBODY` stands for whoever is on the charter: a plan of Hansa 0.1 says nobody who
+    receives the answer."""
+
+    __tablename__ = "concerned"
+    __table_args__ = (Index("concerned_newest", "member", "place", "run"),)
+    run: Mapped[str] = mapped_column(ForeignKey("job.run"), primary_key=True)
+    member: Mapped[str] = mapped_column(String(32), primary_key=True)
+    place: Mapped[int]  # the job's
 
 
 class Participant(Base):
@@ -140,6 +155,19 @@ class EvidenceRow(Base):
     run: Mapped[str] = mapped_column(ForeignKey("job.run"), primary_key=True)
     round: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     content: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class RoundRow(Base):
+    """How long a closed round took, for the page: who was asked, and after how many seconds each replied."""
+
+    __tablename__ = "round_time"
+    run: Mapped[str] = mapped_column(ForeignKey("job.run"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    step: Mapped[int]
+    stage: Mapped[str] = mapped_column(String(40))  # what the sites were doing, in words for people
+    opened_at: Mapped[float] = mapped_column(Double)
+    closed_at: Mapped[float] = mapped_column(Double)
+    replied: Mapped[bytes] = mapped_column(LargeBinary)  # by site the seconds, encoded; those of the silent are missing
 
 
 class TotalChunk(Base):

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from hansa.audit.log import read
 from hansa.errors import Refused
 from hansa.hub import models
-from hansa.hub.models import EntryRow, Event, EvidenceRow, Job, PayloadRow, TotalChunk
+from hansa.hub.models import EntryRow, Event, EvidenceRow, Job, PayloadRow, RoundRow, TotalChunk
 from hansa.mail.boxes import Desk
 
 YEAR = 365.25 * 86_400.0
@@ -45,6 +45,6 @@ def erase(db: Session, run: str) -> None:
 
 
 def _forget(db: Session, runs: Sequence[str]) -> None:
-    for kept in (EvidenceRow, TotalChunk, Event):
+    for kept in (EvidenceRow, RoundRow, TotalChunk, Event):
         db.execute(delete(kept).where(kept.run.in_(runs)))
     db.execute(update(Job).where(Job.run.in_(runs)).values(answer=None, receipt=None, total=None, reason=""))

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session as Db
 from hansa.crypto import merkle
 from hansa.crypto.keys import digest
 from hansa.errors import NotEnoughSites, ProtocolViolation
-from hansa.hub import evidence, models
+from hansa.hub import evidence, models, pace
 from hansa.hub.log import record
 from hansa.hub.models import Job, Member, Participant, TotalChunk
 from hansa.hub.records import tell
@@ -226,6 +226,7 @@ def _close(db: Db, desk: Desk, job: Job, parts: Sequence[Participant], now: floa
     if isinstance(state, Opened):
         _total_of_chunks(db, desk, job, state, parts, now)
         return
+    pace.note(db, job, STAGES[type(state)], parts, now)
     replies = _replies(db, desk, job, state, parts, now)
     if len(replies) < job.quorum:
         if isinstance(state, SETUP):

@@ -194,6 +194,11 @@ class Job(Struct, frozen=True, tag_field="kind", kw_only=True):
     def advance(self, step: Step, total: Total) -> Step | Answer:
         """What follows from the total; refuses what has no answer (one class only, a constant column …)."""
 
+    def steps_after(self, step: Step) -> int | None:
+        """How many steps follow this one, as far as that is known before its total is."""
+        del step
+        return None
+
     def figures(self, shown: Answer, exact: Answer) -> tuple[Figure, ...]:
         """The counts that an answer shows, each with the rows that it counts, exactly; for what several releases show
         together. None of an answer that is no count."""

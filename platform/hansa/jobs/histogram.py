@@ -172,6 +172,9 @@ class Histogram(Job, frozen=True, tag="histogram", kw_only=True, forbid_unknown_
         ]
         return (*found, *(() if shown.n is None else (Span(self.column, LEFT, RIGHT, exact.n or 0),)))
 
+    def steps_after(self, step: Step) -> int | None:
+        return 0 if _read(step).turn == 3 else None
+
     def _count(self, state: State, rows: float, sites: int) -> Step:
         cells = (self.bins if state.turn == 3 else COARSE) + 2
         blocks = (reals("rows", (2,), rows, sites), reals("cells", (cells,), rows, sites))

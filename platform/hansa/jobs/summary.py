@@ -137,6 +137,9 @@ class Summary(Job, frozen=True, tag="summary", kw_only=True, forbid_unknown_fiel
             if schema.column(name).type != "number":
                 raise Refused(f"column '{name}' of table '{schema.table}' holds text: count it with a table instead")
 
+    def steps_after(self, step: Step) -> int:
+        return 3 - _read(step, len(self.of)).turn
+
     def begin(self, schemas: Sequence[Schema], sites: int) -> Step:
         for schema in schemas:
             self.check(schema)

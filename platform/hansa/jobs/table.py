@@ -181,6 +181,9 @@ class Crosstab(Job, frozen=True, tag="table", kw_only=True, forbid_unknown_field
             found.append(Cell(asked, names, exact.missing or 0, outside=True))
         return tuple(found)
 
+    def steps_after(self, step: Step) -> int:
+        return 0 if all(self._read(step)) else 1
+
     def under_noise(self, noise: Noise) -> "Noisy":
         from hansa.jobs.under_noise.counts import NoisyTable
 

@@ -48,6 +48,9 @@ class NoisyLogistic(NoisyGlm, frozen=True, tag="logistic regression under noise"
     def totals(self) -> int:
         return min(STEPS, self.glm.max_iterations)
 
+    def steps_after(self, step: Step) -> int:
+        return self.totals - 1 - read(step).turn
+
     def sensitivity(self, step: Step) -> Mapping[str, float]:
         length = self.length() + self.glm.model().intercept
         other = {"rows": math.sqrt(3.0)} if self._last(read(step)) else {"information": triangle_change(length)}

@@ -79,6 +79,10 @@ class Noisy(Job, frozen=True, kw_only=True):
     def encode(self, table: Table, step: Step) -> Contribution:
         return self.share(kept(table, self.noise), step)
 
+    def steps_after(self, step: Step) -> int | None:
+        del step
+        return 0 if self.totals == 1 else None
+
     def unit_notes(self) -> tuple[str, ...]:
         """What the unit of privacy leaves out, and whom it does not cover."""
         if self.noise.unit == "row":

@@ -1,0 +1,189 @@
+"""The page over a hub with 10 000 jobs and 1 000 000 entries of the log: what a run of each view takes.
+
+Rows are as the hub writes them, but that entries share a signature: the page looks at none. The first run of a view is
+that of somebody who comes to it; a rerun is what a click on it costs. Streamlit's own AppTest runs the whole script,
+sign-in and menu included, in this process; what a browser needs to paint is not in it.
+"""
+
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from sqlalchemy import insert, text
+from sqlalchemy.orm import Session
+from tests import cards
+
+import hansa
+from hansa.audit import log as entries
+from hansa.audit.log import Entry
+from hansa.crypto.bundles import HUB_BYTES
+from hansa.hub import accounts, log, people, settings
+from hansa.hub.actions import Hub
+from hansa.hub.models import Concerned, Event, Job, Member, Participant, RoundRow
+from hansa.jobs import EXAMPLES, encode_answer
+from hansa.jobs.base import Column, Schema
+from hansa.mail.database import migrate
+from hansa.messages import HUB, encode
+from hansa.plan import Plan, Question, make
+from hansa.wrapping import Way
+
+JOBS = int(os.environ.get("JOBS", "10000"))
+ENTRIES = int(os.environ.get("ENTRIES", "1000000"))
+SITES = tuple(f"s{place}" for place in range(8))
+OPEN_ONES = 12  # of the newest
+BATCH = 20_000
+RUNS = 7
+NAME, PASSWORD = "ada", "a password that is long"
+VIEWS = ("overview", "jobs", "job", "consents", "log")
+SCHEMA = Schema("heart", (Column("age", "number"), Column("ill", "number"), Column("ward", "text", "", ("n", "s"))))
+QUESTIONS = (
+    Question("histogram", "heart", {"column": "age"}),
+    Question("table", "heart", {"rows": "ward", "columns": "ill"}),
+    Question("summary", "heart", {"columns": ["age"]}),
+    Question("glm", "heart", {"formula": "ill ~ age + ward", "family": "binomial"}),
+)
+
+
+def lines() -> Iterable[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        hub, run = _filled(Path(folder))
+        yield f"| {JOBS:,} jobs and {ENTRIES:,} entries written | {time.perf_counter() - began:.0f} s | |"
+        os.environ["HANSA_HOME"] = folder
+        for name in VIEWS:
+            first, again = _measure(hub, name, run)
+            yield f"| {name} | {first * 1e3:.0f} ms | {again * 1e3:.0f} ms |"
+        hub.engine.dispose()
+        hub.reading.dispose()
+
+
+def _measure(hub: Hub, name: str, run: str) -> tuple[float, float]:
+    """Medians of a first run, in a session of its own, and of reruns; the process has run the script before."""
+    _ran(_page(hub, name, run))
+    firsts = [_ran(_page(hub, name, run)) for _ in range(RUNS)]
+    page = _page(hub, name, run)
+    _ran(page)
+    return median(firsts), median([_ran(page) for _ in range(RUNS)])
+
+
+def _page(hub: Hub, name: str, run: str) -> Any:
+    from streamlit.testing.v1 import AppTest
+    from streamlit.util import calc_md5
+
+    import hansa_dashboard.hub
+    from hansa_dashboard import session
+
+    page = AppTest.from_file(hansa_dashboard.hub.__file__, default_timeout=120)
+    token = accounts.sign_in(hub, NAME, PASSWORD)
+    session.token = lambda: token  # in place of a browser's cookie
+    page._page_hash = calc_md5(name)  # by the address that `hub.py` gives it
+    if name == "job":
+        page.query_params["run"] = run
+    return page
+
+
+def _ran(page: Any) -> float:
+    start = time.perf_counter()
+    page.run()
+    taken = time.perf_counter() - start
+    if page.exception or not page.title:
+        raise SystemExit(f"the page failed: {[one.value for one in page.exception]}")
+    return taken
+
+
+# ---- a hub that was used for years ----
+
+
+def _filled(folder: Path) -> tuple[Hub, str]:
+    """The hub, and the run of an answered job."""
+    charter = cards.charter(SITES)
+    signed = cards.signed(charter, {site: cards.member_keys(place) for place, site in enumerate(SITES)})
+    settings.make_keys(folder, cards.seeds(255, HUB_BYTES), Way(passphrase_file="passphrase"))
+    (folder / "charter").write_bytes(signed)
+    (folder / "hub.toml").write_text(f'database = "sqlite:///{folder}/hub.db"\nprivate = ""\n[mailboxes]\n')
+    hub = Hub(folder)
+    migrate(hub.engine, "hub")
+    now = time.time()
+    plans = _plans(hub, now)
+    with Session(hub.engine) as db, db.begin():
+        for site in SITES:
+            db.add(Member(site=site, version=hansa.__version__, tables=encode((SCHEMA,)), seen_at=now))
+        people.add_person(db, NAME, SITES[0], PASSWORD)
+    for table, rows in _rows(plans, now):
+        with hub.engine.begin() as connection:
+            connection.execute(insert(table), rows)
+    _fill_log(hub, [plan.run for plan in plans], now)
+    return hub, plans[-OPEN_ONES - 1].run
+
+
+def _plans(hub: Hub, now: float) -> list[Plan]:
+    """Each over four of the eight sites, so that half of them concern any one member."""
+    found = []
+    for number in range(JOBS):
+        sites = tuple(sorted(SITES[(number + step) % len(SITES)] for step in range(4)))
+        schemas, asked = dict.fromkeys(sites, SCHEMA), QUESTIONS[number % len(QUESTIONS)]
+        charter, run = hub.desk.charter, secrets.token_hex(16)
+        found.append(make(asked, charter, run, sites[0], schemas, expires=int(now) + 3600))
+    return found
+
+
+def _rows(plans: Sequence[Plan], now: float) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
+    """By table, in an order that foreign keys allow."""
+    jobs, concerned, parts, events, rounds = [], [], [], [], []
+    for place, plan in enumerate(plans):
+        is_open, asked = place >= len(plans) - OPEN_ONES, now - (len(plans) - place) * 3600.0
+        jobs.append(_job(plan, place, asked, is_open))
+        concerned += [{"run": plan.run, "member": member, "place": place} for member in actions.concerned(plan)]
+        parts += [_part(plan.run, site, asked, is_open) for site in plan.sites]
+        told = ["proposed", "signed the plan", f"consent was asked of {len(plan.sites)} sites", "step 1: bins"]
+        events += [{"run": plan.run, "at": asked + at, "site": "", "text": line} for at, line in enumerate(told)]
+        events += [{"run": plan.run, "at": asked + 3, "site": site, "text": "consents"} for site in plan.sites]
+        replied = encode(dict.fromkeys(plan.sites, 0.4))
+        rounds += [
+            {"run": plan.run, "number": number, "step": 0, "stage": stage, "replied": replied}
+            | {"opened_at": asked + 3 + number, "closed_at": asked + 4 + number}
+            for number, stage in enumerate(("agreeing on keys",) * 4 + ("computing",), 1)
+        ]
+    yield from ((Job, jobs), (Concerned, concerned), (Participant, parts), (Event, events), (RoundRow, rounds))
+
+
+def _job(plan: Plan, place: int, asked: float, is_open: bool) -> dict[str, Any]:
+    answer = None if is_open else encode_answer(EXAMPLES[plan.kind].answer)
+    return {
+        "run": plan.run, "plan": plan.encoded, "person": NAME, "status": "consenting" if is_open else "done",
+        "reason": "", "created_at": asked, "place": place, "table_name": plan.table, "kind": plan.kind,
+        "proposer": plan.proposer, "ended_at": None if is_open else asked + 9, "attempt": 1, "agreed": 4, "step": 0,
+        "round": 5, "quorum": 3, "deadline": asked + 3600 if is_open else None, "answer": answer,
+        "answer_digest": None if is_open else bytes(32),
+    }  # fmt: skip
+
+
+def _part(run: str, site: str, asked: float, is_open: bool) -> dict[str, Any]:
+    return {
+        "run": run, "site": site, "consent": bytes(64), "asked": is_open, "active": True, "steps": 1,
+        "stage": "asked for consent" if is_open else "took part", "reason": "", "bytes_sent": 40_000,
+        "bytes_received": 60_000, "changed_at": asked + 8,
+    }  # fmt: skip
+
+
+def _fill_log(hub: Hub, runs: Sequence[str], now: float) -> None:
+    """Of a hub's acts and eight members', in turns."""
+    authors, acts = (HUB, *SITES), ("consent given", "contributed", "locked", "released", "ended", "answer read")
+    origin, sequences = hub.desk.charter.origin, dict.fromkeys((HUB, *SITES), 0)
+    with hub.engine.connect() as connection:
+        connection.execute(text("PRAGMA synchronous=OFF"))  # what a power cut takes is written anew
+    for start in range(0, ENTRIES, BATCH):
+        batch = []
+        for number in range(start, min(start + BATCH, ENTRIES)):
+            by, act = authors[number % len(authors)], acts[number % len(acts)]
+            at = int((now - (ENTRIES - number) * 30) * 1000)
+            entry = Entry(origin, by, sequences[by], at, act, runs[number * len(runs) // ENTRIES], {"step": "0"}, b"")
+            sequences[by] += 1
+            batch.append((encode(entries.Signed(encode(entry), bytes(64))), entry))
+        with Session(hub.engine) as db, db.begin():
+            log.append(db, batch)
