@@ -22,7 +22,7 @@ import hansa
 from hansa.audit import log as entries
 from hansa.audit.log import Entry
 from hansa.crypto.bundles import HUB_BYTES
-from hansa.hub import accounts, log, people, settings
+from hansa.hub import accounts, actions, log, people, settings
 from hansa.hub.actions import Hub
 from hansa.hub.models import Concerned, Event, Job, Member, Participant, RoundRow
 from hansa.jobs import EXAMPLES, encode_answer

@@ -285,5 +285,6 @@ def test_gate_and_script_of_one_process_share_the_doors_of_a_home(console: Conso
 
 
 def test_the_form_asks_for_a_name_and_a_passphrase_and_says_whose_console_it_is(doors: SiteDoors) -> None:
-    assert [(name, sort) for name, _label, sort in doors.fields] == [("name", "text"), ("passphrase", "password")]
-    assert "s0" in doors.title and "s0" in doors.about
+    (form,) = doors.forms.values()
+    assert [(field.name, field.sort) for field in form.fields] == [("name", "text"), ("passphrase", "password")]
+    assert "s0" in form.title and "s0" in form.about

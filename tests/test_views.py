@@ -50,7 +50,6 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
         people.add_person(db, NAME, "east", PASSWORD)
         people.add_person(db, "ben", "west", PASSWORD)
     monkeypatch.setenv("HANSA_HOME", str(tmp_path))
-    monkeypatch.setattr(session, "token", lambda: None)  # AppTest has no browser, and so no cookies
     return hub
 
 

@@ -69,8 +69,8 @@ def _who(site: OpenedSite, person: Person) -> None:
     st.caption(f"The site of **{plain(site.name)}**, on this machine")
     st.caption(f"Signed in as **{plain(person.name)}**, {plain(', '.join(person.roles))}")
     if st.button("Sign out", width="stretch"):
-        st.logout()
-        st.stop()
+        session.sign_out()
+        st.rerun()
 
 
 if __name__ == "__main__":

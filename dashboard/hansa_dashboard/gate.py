@@ -92,7 +92,7 @@ def cookie(name: str) -> str:
 
 def token_in(cookies: Mapping[str, str], name: str) -> bytes | None:
     """The token that a browser sent; None for what can't be one."""
-    given = cookies.get(cookie(name), "")
+    given = str(cookies.get(cookie(name)))
     return bytes.fromhex(given) if re.fullmatch(r"[0-9a-f]{64}", given) else None
 
 

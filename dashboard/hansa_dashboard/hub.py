@@ -60,8 +60,8 @@ def _who(hub: Hub, person: Person) -> None:
     st.caption(f"Consortium **{plain(charter.consortium)}**, charter version {charter.version}")
     st.caption(f"Signed in as **{plain(person.name)}** of **{plain(person.member)}**")
     if st.button("Sign out", width="stretch"):
-        st.logout()
-        st.stop()
+        session.sign_out(hub)
+        st.rerun()
 
 
 if __name__ == "__main__":

@@ -67,3 +67,10 @@ def holding(hub: Hub) -> Callable[[], bool]:
     """`still_good` for what is made later, by another thread, when somebody asks for it."""
     given = token()
     return lambda: given is not None and queries.session_holds(hub, given)
+
+
+def sign_out(hub: Hub) -> None:
+    """Ends the session for every tab; the gate then takes the cookie away."""
+    given = token()
+    if given is not None:
+        actions.sign_out(hub, given)
