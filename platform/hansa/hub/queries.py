@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from math import inf
 from typing import Any, Literal
 
 import msgspec
@@ -13,16 +12,12 @@ from sqlalchemy.orm import Session
 
 from hansa import access
 from hansa.access import may
-from hansa.audit.log import ROWS, first_row
-from hansa.audit.log import read as read_entry
 from hansa.charter import Charter
-from hansa.crypto.merkle import leaf
 from hansa.errors import Refused
-from hansa.hub import checkpoints, log_check, models, new_log, people
 from hansa.hub import evidence as kept
-from hansa.hub import log as the_log
+from hansa.hub import models, people, reviewing
 from hansa.hub.actions import Hub, thing_of
-from hansa.hub.models import EntryRow, Event, Job, Member, Participant, Person, WitnessRow
+from hansa.hub.models import Event, Job, Member, Participant, Person
 from hansa.jobs.base import Schema
 from hansa.mail import charter_files
 from hansa.mail.letters import Budgets
@@ -32,6 +27,7 @@ from hansa.plan import read as read_plan
 from hansa.protocols.thresholds import Floors
 
 Viewer = access.Person
+log, log_state, check_log = reviewing.log, reviewing.log_state, reviewing.check_log  # for who asks little of the log
 
 
 class MemberView(Struct, frozen=True):
@@ -89,40 +85,6 @@ class JobDetail(Struct, frozen=True):
     disclosure: Disclosure | None
     noise: Noise | None
     withheld: bool  # there is an answer, and it is not for who looks
-
-
-class LogEntry(Struct, frozen=True):
-    """`final`: a quorum of the members has cosigned a checkpoint that covers it. `log`: the origin of the one that it
-    is the entry `number` of."""
-
-    number: int
-    at: float
-    act: str
-    by: str
-    run: str
-    details: dict[str, str]
-    digest: str
-    final: bool
-    log: str
-
-
-class WitnessView(Struct, frozen=True):
-    """A member as a witness: up to which size it cosigned, when its site last spoke of the log, and what it refuses."""
-
-    site: str
-    size: int
-    at: float | None
-    refusal: str
-
-
-class LogState(Struct, frozen=True):
-    """`final`: the first entries that a quorum cosigned; `quorum` is 0 under a charter that names no witnesses."""
-
-    size: int
-    root: str
-    final: int
-    quorum: int
-    witnesses: tuple[WitnessView, ...]
 
 
 def charter(hub: Hub) -> Charter:
@@ -237,41 +199,6 @@ def _remark(part: Participant) -> str:
     return why
 
 
-class Wanted(Struct, frozen=True):
-    """Of the log: who acted and how (empty: everybody, everything), since when and until when by the author's clock."""
-
-    by: str = ""
-    act: str = ""
-    since: float = 0.0
-    until: float = inf
-
-
-EVERYTHING = Wanted()
-
-
-def log(hub: Hub, limit: int = 200, run: str = "", wanted: Wanted = EVERYTHING) -> list[LogEntry]:
-    """The newest entries first: all, or those of one run (how its id begins is enough); of logs that are over, those
-    too."""
-    agreed = hub.desk.charter
-    query = select(EntryRow).where(EntryRow.at >= wanted.since, EntryRow.at < wanted.until)
-    if run:
-        query = query.where(EntryRow.run.startswith(run, autoescape=True) if len(run) < 32 else EntryRow.run == run)
-    if wanted.by:
-        query = query.where(EntryRow.by == wanted.by)
-    if wanted.act:
-        query = query.where(EntryRow.act == wanted.act)
-    with Session(hub.reading) as db:
-        rows = db.scalars(query.order_by(EntryRow.number.desc()).limit(limit)).all()
-        each = [*new_log.logs(agreed, hub.desk.former), agreed]
-        final = {first_row(one): checkpoints.newest_final(db, one) or 0 for one in each}
-    found = []
-    for row in rows:
-        entry, digest, number = read_entry(row.data), leaf(row.data).hex(), row.number % ROWS
-        is_final = number < final.get(row.number - number, 0)
-        found.append(LogEntry(number, row.at, row.act, row.by, row.run, entry.details, digest, is_final, entry.log))
-    return found
-
-
 class Cost(Struct, frozen=True):
     """What a question under noise would take of a site's privacy budget, in percent of the whole; `fits`: it is
     there."""
@@ -301,34 +228,6 @@ def costs(hub: Hub, question: Question) -> list[Cost]:
                 names = one.epsilon, one.delta, one.unit
                 found.append(Cost(row.site, cost, left, *names, price <= one.left))
     return found
-
-
-def log_state(hub: Hub) -> LogState:
-    agreed = hub.desk.charter
-    with Session(hub.reading) as db:
-        head, final = the_log.head(db, first_row(agreed)), checkpoints.newest_final(db, agreed) or 0
-        rows = {row.site: row for row in db.scalars(select(WitnessRow))}
-    if not agreed.witnessed:
-        return LogState(head.size, head.root.hex(), 0, 0, ())
-    witnesses = []
-    for member in agreed.members:
-        row = rows.get(member.id)
-        witnesses.append(
-            WitnessView(member.id, 0, None, "")
-            if row is None
-            else WitnessView(member.id, row.size, row.at, row.refusal)
-        )
-    return LogState(head.size, head.root.hex(), final, agreed.quorum, tuple(witnesses))
-
-
-def check_log(hub: Hub) -> tuple[int, str]:
-    """(size, root) of the log, after `log_check.check` of this one and of those that are over; ProtocolViolation names
-    the first thing that does not hold."""
-    with Session(hub.reading) as db:
-        for former in new_log.logs(hub.desk.charter, hub.desk.former):
-            log_check.check(db, first_row(former))
-        head = log_check.check(db, first_row(hub.desk.charter))
-    return head.size, head.root.hex()
 
 
 def letters_waiting(hub: Hub) -> dict[str, int]:
