@@ -29,7 +29,7 @@ _OPTIONS = (
     ("server.enableAgentApi", "false"),
     ("server.fileWatcherType", "none"),
     ("server.runOnSave", "false"),
-    ("server.maxUploadSize", "1"),
+    ("server.maxUploadSize", "8"),  # MB; an export in an archive (`hansa.export_zip`)
     ("browser.serverAddress", ADDRESS),
     ("browser.gatherUsageStats", "false"),
     ("client.showErrorDetails", "none"),

@@ -16,5 +16,9 @@ evidence.py     what is kept so that totals can be recomputed
 overlap.py      what becomes of jobs and letters when the charter changes
 people.py       who may sign in
 actions.py      what a person may do
-queries.py      what a person may see
+queries.py      what a person may see of jobs
+consortium.py   members, charter and budgets; tables.py the tables
+reviewing.py    what an auditor reads of the log, in pages (log_pages.py)
+verifying.py    the log held to itself, exported, made into documents; comparing.py copies that somebody brings
+operating.py    what the hub's operator sees
 """
