@@ -2,14 +2,28 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 
+from hansa.access import may
 from hansa.hub import queries
 from hansa.hub.actions import Hub
 from hansa_dashboard import session
 from hansa_dashboard.session import Person
-from hansa_dashboard.views import consents, job, jobs, log, overview, propose, sign_in
+from hansa_dashboard.views import (
+    budgets,
+    consents,
+    job,
+    jobs,
+    log,
+    members,
+    operations,
+    overview,
+    propose,
+    sign_in,
+    tables,
+)
 from hansa_dashboard.words import plain
 
 HERE = Path(__file__).parent  # pictures of our own: Streamlit would fetch an icon that it knows from another company
@@ -19,8 +33,12 @@ PAGES: tuple[tuple[str, str, str, View], ...] = (
     ("overview", "Overview", ":material/dashboard:", overview.show),
     ("propose", "Propose", ":material/edit_note:", propose.show),
     ("jobs", "Jobs", ":material/list_alt:", jobs.show),
+    ("tables", "Tables", ":material/table:", tables.show),
+    ("members", "Members", ":material/groups:", members.show),
+    ("budgets", "Budgets", ":material/data_usage:", budgets.show),
     ("consents", "Consents", ":material/how_to_reg:", consents.show),
-    ("log", "Log", ":material/link:", log.show),
+    ("log", "Audit", ":material/link:", log.show),
+    ("operations", "Operations", ":material/monitor_heart:", operations.show),
 )
 
 
@@ -30,7 +48,14 @@ def main() -> None:
     hub = session.the_hub()
     person = session.person(hub)
     pages = [
-        st.Page(_run(view, hub, person), title=title, icon=icon, url_path=path, default=path == "overview")
+        st.Page(
+            _run(view, hub, person),
+            title=title,
+            icon=icon,
+            url_path=path,
+            default=path == "overview",
+            visibility=_visibility(path, person),
+        )
         for path, title, icon, view in PAGES
     ]
     one = st.Page(_run(job.show, hub, person), title="Job", url_path="job", visibility="hidden")
@@ -39,6 +64,12 @@ def main() -> None:
         with st.sidebar:
             _who(hub, person)
     chosen.run()
+
+
+def _visibility(path: str, person: Person | None) -> Literal["visible", "hidden"]:
+    """In the navigation. Whoever goes to the address of a page that is for others meets a sentence."""
+    operates = person is not None and may(person.viewer, "operate")
+    return "hidden" if path == "operations" and not operates else "visible"
 
 
 def _run(view: View, hub: Hub, person: Person | None) -> Callable[[], None]:
