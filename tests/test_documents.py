@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from hansa.cli.exports import replay_of, source_of
 from hansa.documents import crate, impact, record
 from hansa.documents.measures import plain
 from hansa.documents.told import Log as Told
 from hansa.documents.told import read
 from hansa.errors import Refused
+from hansa.export_folder import replay_of, source_of
 from hansa.messages import HUB, encode
 from hansa.verify.verdict import verify
 from tests import exports

@@ -15,8 +15,8 @@ from hansa.audit.log import Payload, read
 from hansa.errors import ProtocolViolation, Refused
 from hansa.hub import actions, checkpoints, exports, log, log_status, queries, retention
 from hansa.hub.actions import Hub
+from hansa.hub.log_pages import Wanted
 from hansa.hub.models import CheckpointRow, EntryRow, EvidenceRow, Job, NodeRow, PayloadRow, WitnessRow
-from hansa.hub.queries import Wanted
 from hansa.mail import boxes
 from hansa.messages import HUB, decode
 from hansa.verify.tiles import Source

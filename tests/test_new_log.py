@@ -14,9 +14,9 @@ from hansa.audit.log import ROWS, Entry, first_row
 from hansa.audit.log import sign as sign_entry
 from hansa.charter import Charter, threshold
 from hansa.cli import app
-from hansa.cli.exports import replay_of, source_of
 from hansa.crypto.merkle import leaf, root
 from hansa.errors import ProtocolViolation, Refused
+from hansa.export_folder import replay_of, source_of
 from hansa.hub import checkpoints, exports, log, log_status, new_log, queries
 from hansa.hub.models import CheckpointRow, CosignatureRow, EntryRow, NodeRow, WitnessRow
 from hansa.mail import boxes

@@ -10,10 +10,10 @@ from hansa import charter as charters
 from hansa import evidence_file
 from hansa import plan as plans
 from hansa.charter import FirstCharter, FirstRules, FirstSignedCharter, Party, Rules
-from hansa.cli.exports import replay_of
 from hansa.crypto.bundles import FIRST_BYTES, HubKeys, MemberKeys
 from hansa.crypto.keys import digest
 from hansa.errors import ProtocolViolation
+from hansa.export_folder import replay_of
 from hansa.messages import HUB, encode
 from hansa.replay import Evidence
 from hansa.verify.jobs import Recomputed

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from hansa.charter import Rules
-from hansa.cli.exports import replay_of, source_of
+from hansa.export_folder import replay_of, source_of
 from hansa.hub import checkpoints, exports, log
 from hansa.hub.models import EntryRow
 from hansa.messages import HUB

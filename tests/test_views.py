@@ -199,6 +199,7 @@ def test_after_a_setup_without_a_site_the_page_claims_what_the_plans_sites_bear(
 
 def test_the_check_of_the_tree_says_what_it_does_not_prove(hub: Hub) -> None:
     page = view("log")
+    page.segmented_control[0].set_value("Verification").run()
     page.button[0].click().run()
     assert "The tree of all 1 entry holds" in page.success[0].value
     assert any("It is the hub that says so" in caption.value for caption in page.caption)

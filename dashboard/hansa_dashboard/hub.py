@@ -1,15 +1,30 @@
 """The script that Streamlit runs for the consortium's page. `HANSA_HOME` names the hub's home."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 
+from hansa.access import Action, Thing, may
 from hansa.hub import queries
 from hansa.hub.actions import Hub
 from hansa_dashboard import session
 from hansa_dashboard.session import Person
-from hansa_dashboard.views import account, consents, job, jobs, log, overview, people, propose
+from hansa_dashboard.views import (
+    account,
+    budgets,
+    consents,
+    job,
+    jobs,
+    log,
+    members,
+    operations,
+    overview,
+    people,
+    propose,
+    tables,
+)
 from hansa_dashboard.words import plain
 
 HERE = Path(__file__).parent  # pictures of our own: Streamlit would fetch an icon that it knows from another company
@@ -19,8 +34,12 @@ PAGES: tuple[tuple[str, str, str, View], ...] = (
     ("overview", "Overview", ":material/dashboard:", overview.show),
     ("propose", "Propose", ":material/edit_note:", propose.show),
     ("jobs", "Jobs", ":material/list_alt:", jobs.show),
+    ("tables", "Tables", ":material/table:", tables.show),
+    ("members", "Members", ":material/groups:", members.show),
+    ("budgets", "Budgets", ":material/data_usage:", budgets.show),
     ("consents", "Consents", ":material/how_to_reg:", consents.show),
-    ("log", "Log", ":material/link:", log.show),
+    ("log", "Audit", ":material/link:", log.show),
+    ("operations", "Operations", ":material/monitor_heart:", operations.show),
     ("people", "People", ":material/group:", people.show),
     ("account", "Your account", ":material/person:", account.show),
 )
@@ -36,7 +55,14 @@ def main() -> None:
         st.logout()  # goes to the gate's form
         st.stop()
     pages = [
-        st.Page(_run(view, hub, person), title=title, icon=icon, url_path=path, default=path == "overview")
+        st.Page(
+            _run(view, hub, person),
+            title=title,
+            icon=icon,
+            url_path=path,
+            default=path == "overview",
+            visibility=_visibility(path, person),
+        )
         for path, title, icon, view in PAGES
     ]
     one = st.Page(_run(job.show, hub, person), title="Job", url_path="job", visibility="hidden")
@@ -44,6 +70,14 @@ def main() -> None:
     with st.sidebar:
         _who(hub, person)
     chosen.run()
+
+
+def _visibility(path: str, person: Person) -> Literal["visible", "hidden"]:
+    """In the navigation. Whoever goes to the address of a page that is for others meets a sentence."""
+    needs: Mapping[str, Action] = {"operations": "operate", "people": "manage people"}
+    if path not in needs or may(person.viewer, needs[path], Thing(member=person.member)):
+        return "visible"
+    return "hidden"
 
 
 def _run(view: View, hub: Hub, person: Person) -> Callable[[], None]:

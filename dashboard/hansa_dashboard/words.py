@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, time, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -59,6 +59,11 @@ def clock(at: float | None) -> str:
 def moment(at: float) -> datetime:
     """A moment in the reader's zone, for tables that sort."""
     return datetime.fromtimestamp(at, _zone())
+
+
+def begins(day: date) -> float:
+    """The first moment of a day in the reader's own time zone."""
+    return datetime.combine(day, time.min, _zone()).timestamp()
 
 
 def ago(at: float | None, now: float) -> str:

@@ -14,6 +14,7 @@ simulator.py  any job in one process
 replay.py     a job's totals and its answer again, from its evidence; evidence_file.py that as a file
 verify/       an export of the log held to itself, offline, with no code that wrote it
 documents/    what the law and auditors ask for, from such an export
+export_folder.py an export as a folder; export_zip.py as an archive that somebody uploads
 hub/          the coordinator's side
 files.py      files that only their user may read, and settings as TOML
 cli/          the command `hansa`, where the program is put together

@@ -343,6 +343,14 @@ def unsigned(data: bytes) -> Charter:
     return read((decode(data, SignedCharter) if first is None else first).charter)
 
 
+def signers(data: bytes, roster: Charter) -> set[SiteId]:
+    """The members of `roster` who signed the charter in `data`, each with its keys there."""
+    first = _first_signed(data)
+    if first is not None:
+        return {member.id for member in _load_first(first).members} & {member.id for member in roster.members}
+    return _signers(decode(data, SignedCharter), roster)
+
+
 def check_follows(charter: Charter, previous: Charter) -> None:
     """That it may be the version after `previous`, whoever signed it."""
     if charter.version != previous.version + 1 or charter.previous != previous.digest:

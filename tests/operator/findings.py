@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from hansa.cli.exports import replay_of, source_of
 from hansa.errors import ProtocolViolation, Refused
+from hansa.export_folder import replay_of, source_of
 from hansa.hub import exports
 from hansa.mail.boxes import SetAside
 from hansa.mail.letters import Cosigned

@@ -9,7 +9,8 @@ import streamlit as st
 from hansa.hub import looking, queries
 from hansa.hub.actions import Hub
 from hansa.hub.looking import Silent, Which
-from hansa.hub.queries import LogState, MemberView, Viewer
+from hansa.hub.queries import MemberView, Viewer
+from hansa.hub.reviewing import LogState
 from hansa_dashboard.refreshing import Turns
 from hansa_dashboard.session import Person
 from hansa_dashboard.views.jobs import row, rows

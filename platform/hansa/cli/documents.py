@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hansa.cli.exports import read_file, source_of
 from hansa.cli.verifying import held
 from hansa.errors import Refused
+from hansa.export_folder import beside, source_of
 
 if TYPE_CHECKING:
     from hansa.documents.told import Log
@@ -54,7 +54,8 @@ def crate(
     told = log.job(run)
     if out.exists():
         raise Refused(f"{out} is there already")
-    found = crates.files(log, told, _beside(export, told.run, log))
+    kept = beside(export, told.run, log.verdict.charter, told.run in log.verdict.replayed)
+    found = crates.files(log, told, kept)
     for name, content in found.items():
         path = out / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,22 +67,6 @@ def _read(export: Path, charter: Path | None) -> "Log":
     from hansa.documents.told import read
 
     return read(source_of(export), held(export, charter))
-
-
-def _beside(export: Path, run: str, log: "Log") -> dict[str, bytes]:
-    """What the export holds of a job. The answer is taken from its evidence, which was replayed."""
-    from hansa import replay as replays
-    from hansa.evidence_file import EvidenceFile
-
-    found: dict[str, bytes] = {}
-    if run in log.verdict.replayed:
-        found["evidence"] = (export / "evidence" / run).read_bytes()
-        found["answer.json"] = replays.read(EvidenceFile(export / "evidence" / run).evidence()).answer
-    for name in ("checkpoint", "policy", *(f"charters/{number}" for number in range(1, log.verdict.charter + 1))):
-        content = read_file(export / name)
-        if content is not None:
-            found[name] = content
-    return found
 
 
 def _print(found: str | dict[str, Any]) -> None:

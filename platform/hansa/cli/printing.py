@@ -15,7 +15,8 @@ from rich.table import Table
 from hansa.cli.answers import out, print_answer, table
 
 if TYPE_CHECKING:
-    from hansa.hub.queries import JobDetail, JobView, LogEntry
+    from hansa.hub.queries import JobDetail, JobView
+    from hansa.hub.reviewing import LogEntry
     from hansa.jobs.base import Schema
     from hansa.mail.checks import Finding
     from hansa_site.log_state import Own

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hansa.cli.exports import source_of
 from hansa.cli.job import open_hub
 from hansa.cli.verifying import CODES, Own, held, print_verdict, when
 from hansa.errors import Refused
+from hansa.export_folder import source_of
 
 if TYPE_CHECKING:
     from hansa.verify.findings import Finding
@@ -68,11 +68,12 @@ def _at_hub(
     limit: int,
 ) -> None:
     from hansa.cli.printing import print_log
-    from hansa.hub import queries
+    from hansa.hub import reviewing
+    from hansa.hub.log_pages import Wanted
 
     since, until = (None if time is None else time.replace(tzinfo=UTC).timestamp() for time in times)
-    wanted = queries.Wanted(member, act, since or 0.0, inf if until is None else until)
-    print_log(queries.log(open_hub(home), limit, run, wanted))
+    wanted = Wanted(member, act, since or 0.0, inf if until is None else until)
+    print_log(reviewing.log(open_hub(home), limit, run, wanted))
 
 
 def _milliseconds(time: datetime | None) -> int | None:

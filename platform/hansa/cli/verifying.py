@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hansa.cli.exports import needed, replay_of, source_of
+from hansa.cli.exports import needed
 from hansa.errors import ProtocolViolation, Refused
+from hansa.export_folder import replay_of, source_of
 
 if TYPE_CHECKING:
     from hansa.verify.authors import Due

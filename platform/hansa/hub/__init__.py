@@ -14,7 +14,12 @@ new_log.py      how a log begins, the first one or one after a part was lost
 exports.py      the log as a folder; retention.py what is erased, and when
 evidence.py     what is kept so that totals can be recomputed
 overlap.py      what becomes of jobs and letters when the charter changes
-people.py       who may sign in
-actions.py      what a person may do
+people.py       who may sign in; attempts.py slows guessing down, second_factor.py codes, page.py what is set of it
+actions.py      what a person may do; accounts.py people and their sessions
+estimating.py   what a question would cost
 queries.py      what a person may see; looking.py lists of jobs, job_detail.py one of them, pace.py how it gets on
+consortium.py   members, charter and budgets; tables.py the tables
+reviewing.py    what an auditor reads of the log, in pages (log_pages.py)
+verifying.py    the log held to itself, exported, made into documents; comparing.py copies that somebody brings
+operating.py    what the hub's operator sees
 """

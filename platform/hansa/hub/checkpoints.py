@@ -241,6 +241,14 @@ def newest_final(db: Session, charter: Charter) -> int | None:
     return None if row is None else row - first_row(charter)
 
 
+def covering(db: Session, charter: Charter, number: int) -> int | None:
+    """The size of the oldest final checkpoint that has the entry `number` of this charter's log, if one has."""
+    first = first_row(charter)
+    query = _finals(charter).where(CosignatureRow.size > first + number)
+    row = db.scalar(query.order_by(CosignatureRow.size).limit(1))
+    return None if row is None else row - first
+
+
 def finals(db: Session, charter: Charter) -> Sequence[int]:
     """The sizes of all that a quorum cosigned, smallest first."""
     return [row - first_row(charter) for row in db.scalars(_finals(charter).order_by(CosignatureRow.size))]

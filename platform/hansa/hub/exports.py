@@ -12,8 +12,9 @@
 What was written after that checkpoint is not in it. Nothing here shows an input of a site.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -21,7 +22,7 @@ from sqlalchemy.orm import Session
 from hansa import charter as charters
 from hansa import evidence_file
 from hansa.audit import roster
-from hansa.audit.log import first_row, read
+from hansa.audit.log import Entry, first_row, read
 from hansa.audit.proof import Receipt
 from hansa.audit.tiles import export as tiles_of
 from hansa.audit.tree import inclusion
@@ -34,8 +35,19 @@ from hansa.hub.models import EntryRow, Job, PayloadRow
 FORMER = "former"
 
 
-def export(hub: Hub, out: Path, with_evidence: bool = True) -> tuple[int, bool]:
-    """Writes everything into the folder `out`, which must be new or empty; gives (size, whether it is final)."""
+class _Writer(NamedTuple):
+    """`shows`: of which entries the payload goes along, and the evidence of a release."""
+
+    hub: Hub
+    db: Session
+    shows: Callable[[Entry], bool]
+
+
+def export(
+    hub: Hub, out: Path, with_evidence: bool = True, shows: Callable[[Entry], bool] = lambda _entry: True
+) -> tuple[int, bool]:
+    """Writes everything into the folder `out`, which must be new or empty; gives (size, whether it is final). Every
+    entry is in it; `shows` says of which what it commits to may be seen, and the evidence of its release."""
     if out.exists() and any(out.iterdir()):
         raise Refused(f"{out} is not empty: an export is a folder of its own")
     charter = hub.desk.charter
@@ -45,12 +57,13 @@ def export(hub: Hub, out: Path, with_evidence: bool = True) -> tuple[int, bool]:
         size, final = _newest(db, charter)
         if not size:
             raise Refused("the log has no checkpoint yet: a hub that runs makes one within seconds")
-        runs = {out: _write_log(hub, db, out, charter, size)}
+        writer = _Writer(hub, db, shows)
+        runs = {out: _write_log(writer, out, charter, size)}
         over = new_log.logs(charter, hub.desk.former)
         for before, after in zip(over, [*over, charter][1:], strict=True):
             if before.witnessed:
                 folder = out / FORMER / str(before.log_began)
-                runs[folder] = _write_log(hub, db, folder, before, _newest(db, before)[0])
+                runs[folder] = _write_log(writer, folder, before, _newest(db, before)[0])
                 _write_tiles(db, folder, before, _held(db, before, after))
     for folder, kept in runs.items():
         for run in kept if with_evidence else ():
@@ -58,10 +71,10 @@ def export(hub: Hub, out: Path, with_evidence: bool = True) -> tuple[int, bool]:
     return size, final
 
 
-def _write_log(hub: Hub, db: Session, out: Path, charter: Charter, size: int) -> list[str]:
+def _write_log(writer: _Writer, out: Path, charter: Charter, size: int) -> list[str]:
     """One log up to its checkpoint of this size; gives the runs of which there may be evidence. 0: it has none."""
-    first = first_row(charter)
-    for version, content in signed_charters(hub.home).items():
+    db, first = writer.db, first_row(charter)
+    for version, content in signed_charters(writer.hub.home).items():
         if version <= charter.version:
             _write(out / "charters" / str(version), content)
     _write(out / "policy", str(roster.policy(charter)).encode())
@@ -72,14 +85,24 @@ def _write_log(hub: Hub, db: Session, out: Path, charter: Charter, size: int) ->
     for earlier in checkpoints.finals(db, charter):
         if earlier < size:
             _write(out / "checkpoints" / str(earlier), bytes(checkpoints.note_of(db, earlier, first)))
-    committed = {log.read_entry(db, number, first).payload for number in range(size)}
+    committed, released = _shown(writer, first, size)
     for row in db.scalars(select(PayloadRow).execution_options(yield_per=100)):
         if row.commitment in committed:
             _write(out / "payloads" / row.commitment.hex(), row.payload)
+    return [run for run in released if db.scalar(select(Job.answer).where(Job.run == run)) is not None]
+
+
+def _shown(writer: _Writer, first: int, size: int) -> tuple[set[bytes], list[str]]:
+    """Of the entries that `shows` lets pass: to what they commit, and the runs that were released."""
+    committed, released = set[bytes](), list[str]()
     here = EntryRow.number >= first, EntryRow.number < first + size
-    released = select(EntryRow.run).where(EntryRow.act == "released", *here)
-    runs = list(db.scalars(released.order_by(EntryRow.number)))
-    return [run for run in runs if db.scalar(select(Job.answer).where(Job.run == run)) is not None]
+    query = select(EntryRow.data).where(*here).order_by(EntryRow.number)
+    for data in writer.db.scalars(query.execution_options(yield_per=500)):
+        entry = read(data)
+        if (entry.payload or entry.act == "released") and writer.shows(entry):
+            committed |= {entry.payload} - {b""}
+            released += [entry.run] * (entry.act == "released")
+    return committed, released
 
 
 def _write_tiles(db: Session, out: Path, charter: Charter, size: int) -> None:
@@ -97,18 +120,19 @@ def _write_evidence(hub: Hub, out: Path, run: str) -> None:
     evidence_file.write(out / "evidence" / run, found.content, found.chunks, found.read)
 
 
-def receipt(hub: Hub, number: int) -> bytes:
-    """The C2SP tlog-proof of an entry, under the oldest final checkpoint that covers it."""
-    charter = hub.desk.charter
+def receipt(hub: Hub, number: int, origin: str = "") -> bytes:
+    """The C2SP tlog-proof of an entry, under the oldest final checkpoint that covers it. `origin`: of a log that is
+    over."""
+    over = new_log.logs(hub.desk.charter, hub.desk.former)
+    charter = next((one for one in over if one.origin == origin), hub.desk.charter)
     first = first_row(charter)
     with Session(hub.reading) as db:
         row = db.get(EntryRow, first + number)
         if row is None:
             raise Refused(f"the log has no entry {number}: it has {log.size(db, first)}")
-        covering = [size for size in checkpoints.finals(db, charter) if size > number]
-        if not covering:
+        size = checkpoints.covering(db, charter, number)
+        if size is None:
             raise Refused(f"entry {number} is not final yet: {charter.quorum} members must cosign a checkpoint first")
-        size = covering[0]
         path = inclusion(number, size, log.reader(db, first))
         return bytes(Receipt(row.data, number, path, checkpoints.note_of(db, size, first)))
 

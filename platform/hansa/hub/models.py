@@ -206,12 +206,17 @@ class EntryRow(Base):
     Numbers, sequences, places and sizes in these tables count from their log's first row (`audit.log.first_row`)."""
 
     __tablename__ = "log_entry"
-    __table_args__ = (UniqueConstraint("by", "sequence"), Index("log_entry_run", "run", "number"))
+    __table_args__ = (
+        UniqueConstraint("by", "sequence"),
+        Index("log_entry_run", "run", "number"),
+        Index("log_entry_act", "act", "number"),
+        Index("log_entry_at", "at", "number"),
+    )
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     data: Mapped[bytes] = mapped_column(LargeBinary)  # the leaf's
     by: Mapped[str] = mapped_column(String(32))
     sequence: Mapped[int] = mapped_column(BigInteger)  # of its author's own
-    act: Mapped[str] = mapped_column(String(40), index=True)
+    act: Mapped[str] = mapped_column(String(40))
     run: Mapped[str] = mapped_column(String(32))
     at: Mapped[float] = mapped_column(Double)  # by its author's clock
 

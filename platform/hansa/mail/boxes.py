@@ -52,6 +52,7 @@ from hansa.plan import Plan, load
 Held = HubKeys | MemberKeys | Sequence[HubKeys] | Sequence[MemberKeys]
 FIRST_RETRY, LONGEST_RETRY = 2.0, 15.0  # seconds between two attempts at a letter whose receiver may be about to come
 SILENT_ATTEMPTS, SILENT_RETRY = 20, 300.0  # after so many, some five minutes, it is away for longer
+_EARLIEST = 0.75  # of a delay: the jitter begins there
 AHEAD = "letters come of the charter's version "
 WAIT_SECONDS = 1.0  # for a mailbox that could not be reached, or is full
 
@@ -383,12 +384,21 @@ def due(db: Session, now: float, busy: Collection[str] = ()) -> list[Due]:
     return [Due(*row) for row in db.execute(_DUE, {"now": now, "never": never, "busy": list(busy)})]
 
 
+def delay(attempts: int) -> float:
+    """Seconds, but for the jitter, until a letter is sent again that was sent so often before."""
+    return min(FIRST_RETRY * 2 ** min(attempts, 10), LONGEST_RETRY) if attempts < SILENT_ATTEMPTS else SILENT_RETRY
+
+
+def waited(attempts: int) -> float:
+    """The least time, in seconds, for which a letter has waited that was sent so often."""
+    return sum(_EARLIEST * delay(number) for number in range(attempts - 1))
+
+
 def posted(db: Session, letters: Sequence[Due], now: float, chance: float) -> None:
     """After sending: the next attempt of each, later every time. `chance` in [0, 1) is the jitter."""
     for attempts in {letter.attempts for letter in letters}:
-        delay = min(FIRST_RETRY * 2 ** min(attempts, 10), LONGEST_RETRY) if attempts < SILENT_ATTEMPTS else SILENT_RETRY
         ids = [letter.id for letter in letters if letter.attempts == attempts]
-        next_at = now + delay * (0.75 + 0.5 * chance)
+        next_at = now + delay(attempts) * (_EARLIEST + 0.5 * chance)
         db.execute(update(Outbox).where(Outbox.id.in_(ids)).values(attempts=attempts + 1, next_at=next_at))
 
 
