@@ -145,9 +145,10 @@ def sign_in(page: Page, place: Place) -> None:
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
 
 
-def go(page: Page, title: str) -> None:
+def go(page: Page, title: str, heading: str = "") -> None:
+    """By the navigation, until the page's heading is there: its title, if that is not another."""
     page.get_by_test_id("stSidebarNav").get_by_role("link", name=title, exact=True).click()
-    expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name=heading or title, exact=True)).to_be_visible()
 
 
 def choose(page: Page, label: str, option: str) -> None:
