@@ -21,7 +21,7 @@ from hansa.audit.tree import Head
 from hansa.crypto.bundles import HubKeys
 from hansa.errors import ProtocolViolation, Refused
 from hansa.export_folder import replay_of, source_of
-from hansa.hub import comparing, consortium, queries, reviewing, tables, verifying
+from hansa.hub import comparing, consortium, log_pages, queries, reviewing, tables, verifying
 from hansa.hub.comparing import Upload
 from hansa.hub.log_pages import Wanted
 from hansa.hub.models import Member
@@ -172,6 +172,18 @@ def test_filters_begin_at_their_newest_entry_and_are_those_of_the_door(home: Hom
     assert jobs == [home.three[:8], home.whole[:8]]
     page.selectbox(key="audit/act").set_value("figures seen").run()
     assert "0 entries, the job that was proposed last first" in texts(page)
+
+
+def test_a_search_that_stops_before_its_page_is_full_says_so(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_pages, "MOST_LOOKED", 4)
+    page = shown("log")
+    page.selectbox(key="audit/by").set_value("s2").run()
+    page.selectbox(key="audit/act").set_value("contributed").run()
+    assert "Few match, and the search stopped here: Older goes on." in texts(page)
+    first = list(page.dataframe[0].value["Number"])
+    press(page, "Older")
+    assert set(page.dataframe[0].value["By"]) == {"s2"}
+    assert max(page.dataframe[0].value["Number"]) < min(first)
 
 
 def test_a_page_begins_at_the_entry_that_is_asked_for(home: Home) -> None:

@@ -35,7 +35,7 @@ PAGES: tuple[tuple[str, str, str, View], ...] = (
     ("propose", "Propose", ":material/edit_note:", propose.show),
     ("jobs", "Jobs", ":material/list_alt:", jobs.show),
     ("tables", "Tables", ":material/table:", tables.show),
-    ("members", "Members", ":material/groups:", members.show),
+    ("members", "Members and charter", ":material/groups:", members.show),
     ("budgets", "Budgets", ":material/data_usage:", budgets.show),
     ("consents", "Consents", ":material/how_to_reg:", consents.show),
     ("log", "Audit", ":material/link:", log.show),

@@ -20,7 +20,7 @@ _UNITS = {"row": "one row", "person": "one person", "member": "all that the memb
 
 
 def show(hub: Hub, person: Person) -> None:
-    st.title("Privacy budgets")
+    st.title("Budgets")
     if not admitted(person, "see job", own(person)):
         return
     st.write(KEEPS)

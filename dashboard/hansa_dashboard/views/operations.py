@@ -55,16 +55,16 @@ def _live(hub: Hub, person: Person) -> None:
 
 def _figures(found: Operations) -> None:
     figures = (
-        ("Processes", str(found.processes) if found.leads or not found.processes else f"{found.processes}, none leads"),
+        ("Processes", str(found.processes)),
         ("Letters waiting", str(sum(lane.waiting for lane in found.lanes))),
         ("Open jobs", str(sum(found.open.values()))),
-        ("Free on the disk", f"{size(found.free)} of {size(found.disk)}"),
+        ("Free on the disk", size(found.free)),
         ("Database", "a server's" if found.database is None else size(found.database)),
         ("Hansa", found.version),
     )
-    for places, row in zip((st.columns(3), st.columns(3)), (figures[:3], figures[3:]), strict=True):
-        for place, (label, value) in zip(places, row, strict=True):
-            place.metric(label, value, border=True)
+    with st.container(horizontal=True):
+        for label, value in figures:
+            st.metric(label, value, border=True, width=165)
     if not found.processes:
         st.error("The hub does not run on this home: nothing is sent, and no job goes on. `systemctl start hansa-hub`")
     elif not found.leads:

@@ -143,7 +143,7 @@ def rules(charter: Charter) -> list[tuple[str, str]]:
     """What the members agreed for every job: of what, and a sentence."""
     agreed = charter.rules
     corrupt = (
-        "a third of the participants, rounded down" if agreed.corrupt < 0 else f"{agreed.corrupt} of the participants"
+        "a third of the participants, rounded down," if agreed.corrupt < 0 else f"{agreed.corrupt} of the participants"
     )
     kinds = ", ".join(KINDS[kind].title if kind in KINDS else kind for kind in agreed.kinds) or "every kind"
     final = f"{charter.quorum} of {len(charter.members)} members must cosign a checkpoint until it is final"

@@ -105,8 +105,9 @@ def count(db: Session, wanted: Wanted) -> int | None:
     lead = _lead(db, wanted)
     if lead.rest:
         return None
-    matching = select(lead.keys[0]).where(*lead.between(None, None)).limit(COUNTED + 1).subquery()
-    return db.scalar(select(func.count()).select_from(matching)) or 0
+    matching = select(lead.keys[0]).where(*lead.between(None, None))
+    counted = matching.order_by(*(key.desc() for key in lead.keys)).limit(COUNTED + 1).subquery()
+    return db.scalar(select(func.count()).select_from(counted)) or 0
 
 
 def _lead(db: Session, wanted: Wanted) -> _Lead:

@@ -41,17 +41,26 @@ class TableView(Struct, frozen=True):
     decisions: Mapping[str, Decided]
 
 
+def names(hub: Hub) -> list[str]:
+    with Session(hub.reading) as db:
+        return sorted(_declared(hub, db))
+
+
 def tables(hub: Hub) -> list[TableView]:
     with Session(hub.reading) as db:
-        rows = db.execute(select(Member.site, Member.tables).order_by(Member.site)).all()
-        decisions = _decisions(db)
-    here = {member.id for member in hub.desk.charter.members}
-    declared: dict[str, dict[str, Schema]] = {}
-    for site, data in rows:
-        for schema in decode(data, tuple[Schema, ...]) if site in here else ():
-            declared.setdefault(schema.table, {})[site] = schema
+        declared, decisions = _declared(hub, db), _decisions(db)
     kinds = hub.desk.charter.rules.kinds or tuple(KINDS)
     return [_table(name, declared[name], kinds, decisions.get(name, {})) for name in sorted(declared)]
+
+
+def _declared(hub: Hub, db: Session) -> dict[str, dict[str, Schema]]:
+    """By table and site, of members."""
+    here = {member.id for member in hub.desk.charter.members}
+    found: dict[str, dict[str, Schema]] = {}
+    for site, data in db.execute(select(Member.site, Member.tables).order_by(Member.site)):
+        for schema in decode(data, tuple[Schema, ...]) if site in here else ():
+            found.setdefault(schema.table, {})[site] = schema
+    return found
 
 
 def _table(

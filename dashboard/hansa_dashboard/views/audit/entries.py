@@ -50,7 +50,7 @@ def _filters(hub: Hub) -> Wanted:
         who = by.selectbox("By", [ALL, *reviewing.authors(hub)], key="audit/by")
         what = act.selectbox("Act", [ALL, *reviewing.ACTS], key="audit/act")
         job = run.text_input("Job", max_chars=32, key="audit/run", help="Its id, or how that begins.")
-        known = [one.table for one in tables.tables(hub)]
+        known = tables.names(hub)
         over = table.selectbox("Table", [ALL, *known], key="audit/table", accept_new_options=True)
         of_kind = kind.selectbox(
             "Kind", [ALL, *KINDS], key="audit/kind", format_func=lambda name: ALL if name == ALL else title(name)

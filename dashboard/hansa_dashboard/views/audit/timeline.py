@@ -27,11 +27,14 @@ SIGNED = {
 }
 PHASES = {
     "asked": ("proposal asked", "proposal signed", "consent asked"),
-    "consented or refused": ("consent given", "refused", "decision refused", "heard"),
+    "consented": ("consent given",),
+    "refused": ("refused", "decision refused"),
     "computed": ("setup complete", "contributed", "survivors locked", "locked", "unmasked", "total opened"),
     "released": ("release agreed", "figures seen", "released", "release seen", "answer read"),
 }
 NAMED = ("person", "plan", "answer", "step", "sites", "status", "session", "total", "header", "survivors", "shares")
+OTHER = "ended, or beside it"
+COLOURS = ("#2a7f9e", "#4f9d69", "#c0504d", "#8a949e", "#b8862b", "#9069a8")  # read on white and on near-black
 SHORT = 24  # characters of a digest
 
 
@@ -83,18 +86,19 @@ def chart(entries: Sequence[LogEntry]) -> alt.Chart:
             "by": [entry.by for entry in entries],
             "act": [entry.act for entry in entries],
             "entry": [entry.number for entry in entries],
-            "phase": [phases.get(entry.act, "ended, or beside it") for entry in entries],
+            "phase": [phases.get(entry.act, OTHER) for entry in entries],
         }
     )
     order = ["hub", *sorted(set(table["by"]) - {"hub"})]
+    legend = alt.Legend(orient="bottom", columns=2)
     made: alt.Chart = (
         alt.Chart(table)
         .mark_point(filled=True, size=70, opacity=0.75)
         .encode(
             x=alt.X("at:T", title="by the author's clock"),
             y=alt.Y("by:N", sort=order, title=None),
-            shape=alt.Shape("phase:N", title=None, legend=alt.Legend(orient="bottom", columns=2)),
-            color=alt.Color("phase:N", title=None),
+            shape=alt.Shape("phase:N", title=None, scale=alt.Scale(domain=[*PHASES, OTHER]), legend=legend),
+            color=alt.Color("phase:N", title=None, scale=alt.Scale(domain=[*PHASES, OTHER], range=list(COLOURS))),
             tooltip=["entry", "by", "act", alt.Tooltip("at:T", format="%Y-%m-%d %H:%M:%S.%L")],
         )
         .properties(height=alt.Step(28))

@@ -104,9 +104,9 @@ def _verdict(verdict: Verdict) -> None:
     st.markdown(
         plain(
             f"{some(verdict.size, 'entry', 'entries')}, {some(verdict.jobs, 'job')}, "
-            f"{some(verdict.releases, 'release')}; cosigned by {who}, {final}. Of what entries commit to beside them, "
-            f"{verdict.payloads_opened} is open and {verdict.payloads_erased} erased. Version {verdict.charter} of the "
-            f"charter, digest {verdict.charter_digest}."
+            f"{some(verdict.releases, 'release')}; cosigned by {who}, {final}. Of what entries commit to beside them "
+            f"{some(verdict.payloads_opened, 'payload is', 'payloads are')} open and {verdict.payloads_erased} erased. "
+            f"Version {verdict.charter} of the charter, digest {verdict.charter_digest}."
         )
     )
     if not verdict.own_charter:
