@@ -95,7 +95,9 @@ def _ask(place: Place, kind: str, *parameters: str) -> str:
     return told.stdout.split()[-1]
 
 
-def test_an_operator_sets_a_policy_reads_consents_refuses_and_withdraws(browser: Browser, place: Place, sue: Path) -> None:
+def test_an_operator_sets_a_policy_reads_consents_refuses_and_withdraws(
+    browser: Browser, place: Place, sue: Path
+) -> None:
     with console_of(sue) as url, tab_of(browser, url) as page:
         _enter(page, url)
         go(page, "Policy")
