@@ -242,6 +242,16 @@ def test_what_a_tab_holds_of_one_person_is_not_for_the_next(
     assert waiting._HELD not in page.session_state and "review note" not in page.session_state
 
 
+def test_exact_figures_are_gone_once_another_page_is_shown(
+    states: dict[str, State], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = states["release"].console
+    console.signed_in("sue", monkeypatch)
+    page = whole(console, monkeypatch)
+    page.session_state[waiting._HELD] = {"run": b"figures"}
+    assert page.run().title[0].value == SITE and waiting._HELD not in page.session_state
+
+
 def test_a_page_that_refreshes_itself_does_not_keep_its_session_alive(
     states: dict[str, State], monkeypatch: pytest.MonkeyPatch
 ) -> None:

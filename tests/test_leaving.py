@@ -129,7 +129,7 @@ def test_the_console_adds_up_what_left_by_job_and_sort(tmp_path: Path) -> None:
     assert {job.run: job.size for job in showing.by_job(site)} == sizes
     found = showing.letters(site, run)
     assert sum(leaf.size for leaf in found) == sizes[run] == sum(sort.size for sort in showing.left(site, run))
-    assert showing.overview(site).left == sum(sizes.values())
+    assert showing.overview(site).left == sum(sort.size for sort in showing.left(site)) >= sum(sizes.values())
     [contribution] = [sort for sort in showing.left(site, run) if sort.holds == "contributed"]
     assert contribution.size > 1000 and showing.uncounted(site, run) == 0
     detail = showing.job(site, run)

@@ -7,7 +7,7 @@ from hansa.mail.checks import Finding
 from hansa_site.consent import Opinion
 from hansa_site.pending import Pending
 from hansa_site.shown.ages import CertificateView, KeyView, PersonKey, certificates_of, key, keys_of_people
-from hansa_site.shown.jobs import WAITS, JobDetail, JobView, Said, count, job, jobs
+from hansa_site.shown.jobs import WAITS, JobDetail, JobView, Said, job, jobs
 from hansa_site.shown.left import Leaf, LeftOfJob, Sort, by_job, left, letters, since, uncounted
 from hansa_site.shown.logbook import (
     AlarmView,
@@ -61,7 +61,6 @@ __all__ = [
     "by_job",
     "certificates_of",
     "changes",
-    "count",
     "counts",
     "entries",
     "entries_of",

@@ -8,6 +8,7 @@
 | asked.py    | a question in words, what a yes means, and who has said one                            |
 | letters.py  | what each letter that left means                                                       |
 | answer.py   | an answer as its table and plots                                                       |
+| paging.py   | long lists, a page at a time                                                           |
 | overview.py | how the site stands                                                                    |
 | waiting.py  | what waits for a person: consent, refuse, release, exact figures                       |
 | jobs.py     | this site's part in each job, and stop                                                 |

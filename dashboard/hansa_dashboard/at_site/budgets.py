@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from hansa.access import Person
+from hansa_dashboard.at_site.paging import MOMENT
 from hansa_dashboard.words import moment, plain
 from hansa_site import showing
 from hansa_site.showing import BudgetView, OpenedSite
@@ -51,4 +52,5 @@ def _budget(found: BudgetView) -> None:
         ),
         hide_index=True,
         key=f"lines/{of.table}",
+        column_config={"At": MOMENT},
     )

@@ -7,6 +7,7 @@ import streamlit as st
 
 from hansa.access import Action, Person, Thing, may
 from hansa_dashboard.at_site import answer, asked, left, session, signing
+from hansa_dashboard.at_site.paging import MOMENT, paged
 from hansa_dashboard.at_site.session import allowed
 from hansa_dashboard.telling import hub_learns, protects, receives
 from hansa_dashboard.words import badge, clock, listed, moment, plain, size, subject, title
@@ -26,10 +27,8 @@ def show(site: OpenedSite, person: Person) -> None:
         _job(site, person, run)
         return
     st.title("Jobs")
-    count = showing.count(site)
-    pages = max(1, -(-count // AT_ONCE))
-    page = int(st.number_input("Page", 1, pages, 1, width=140)) if pages > 1 else 1
-    found = [view for view in showing.jobs(site, AT_ONCE, (page - 1) * AT_ONCE) if _may(person, "see job", site, view)]
+    page = paged("jobs", AT_ONCE, lambda most, after: showing.jobs(site, most, after))
+    found = [view for view in page if _may(person, "see job", site, view)]
     if not found:
         st.info("This site has been asked for no job yet that concerns you.")
         return
@@ -170,9 +169,8 @@ def _part(detail: JobDetail) -> None:
         )
     st.markdown("**What the site noted**")
     acts = {"At": [moment(at) for at, _ in detail.acts], "What": [text for _, text in detail.acts]}
-    st.dataframe(
-        pd.DataFrame(acts), hide_index=True, column_config={"What": st.column_config.TextColumn(width="large")}
-    )
+    columns = {"At": MOMENT, "What": st.column_config.TextColumn(width="large")}
+    st.dataframe(pd.DataFrame(acts), hide_index=True, column_config=columns)
 
 
 def _learned(detail: JobDetail) -> None:
@@ -203,6 +201,7 @@ def _log(site: OpenedSite, view: JobView) -> None:
             }
         ),
         hide_index=True,
+        column_config={"At": MOMENT},
     )
 
 

@@ -7,6 +7,7 @@ import streamlit as st
 
 from hansa.access import Person
 from hansa_dashboard.at_site.letters import meaning, title
+from hansa_dashboard.at_site.paging import MOMENT, NUMBER, paged
 from hansa_dashboard.words import clock, moment, plain, size, some
 from hansa_site import showing
 from hansa_site.showing import OpenedSite, Sort
@@ -14,7 +15,8 @@ from hansa_site.showing import OpenedSite, Sort
 AT_ONCE = 50
 _KEPT = (
     "Every letter is signed by this site and sealed to the hub, and padded to a size class. A letter that is not "
-    "acknowledged is sent again, the same bytes, and counts once. Beside letters, this site sends nothing."
+    "acknowledged is sent again, the same bytes, and counts once. Nothing else is sent but what the connection to the "
+    "mailbox itself takes."
 )
 _SPOKEN = "Letters without a row of their own are counted only: nobody keeps them, and nothing of the rows is in them."
 
@@ -31,8 +33,7 @@ def show(site: OpenedSite, person: Person) -> None:
     st.caption(_KEPT)
     _sorts(sorts, "all")
     st.subheader("By job")
-    page = int(st.number_input("Page", 1, 10_000, 1, width=140))
-    jobs = showing.by_job(site, AT_ONCE, (page - 1) * AT_ONCE)
+    jobs = paged("left by job", AT_ONCE, lambda most, after: showing.by_job(site, most, after))
     names = [_name(job.run) for job in jobs]
     st.dataframe(
         pd.DataFrame(
@@ -44,7 +45,7 @@ def show(site: OpenedSite, person: Person) -> None:
             }
         ),
         hide_index=True,
-        column_config={"Bytes": st.column_config.NumberColumn(format="localized")},
+        column_config={"Bytes": NUMBER, "Last": MOMENT},
     )
     chosen = st.selectbox("Letters of", [job.run for job in jobs], None, format_func=_name, placeholder="Choose a job")
     if chosen:
@@ -67,8 +68,8 @@ def of_job(site: OpenedSite, run: str) -> None:
         return
     st.markdown(f"**{total:,} bytes** left this site for this job.")
     _sorts(sorts, run)
-    page = int(st.number_input("Page of letters", 1, 10_000, 1, width=140, key=f"letters/{run}"))
-    letters = showing.letters(site, run, AT_ONCE, (page - 1) * AT_ONCE)
+    fetch = lambda most, after: showing.letters(site, run, most, after)  # noqa: E731
+    letters = paged(f"letters/{run}", AT_ONCE, fetch, "Page of letters")
     st.dataframe(
         pd.DataFrame(
             {
@@ -81,10 +82,7 @@ def of_job(site: OpenedSite, run: str) -> None:
         ),
         hide_index=True,
         key=f"letters/{run}/table",
-        column_config={
-            "At": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss"),
-            "Bytes": st.column_config.NumberColumn(format="localized"),
-        },
+        column_config={"At": MOMENT, "Bytes": NUMBER},
     )
 
 
@@ -100,10 +98,7 @@ def _sorts(sorts: Sequence[Sort], key: str) -> None:
         ),
         hide_index=True,
         key=f"sorts/{key}",
-        column_config={
-            "Bytes": st.column_config.NumberColumn(format="localized"),
-            "What it means": st.column_config.TextColumn(width="large"),
-        },
+        column_config={"Bytes": NUMBER, "What it means": st.column_config.TextColumn(width="large")},
     )
     if not all(sort.kept for sort in sorts):
         st.caption(plain(_SPOKEN))

@@ -6,6 +6,7 @@ import streamlit as st
 from hansa.access import Person
 from hansa.errors import Refused
 from hansa_dashboard.at_site import session, signing
+from hansa_dashboard.at_site.paging import MOMENT, paged
 from hansa_dashboard.at_site.session import allowed
 from hansa_dashboard.words import ago, clock, moment, plain, some
 from hansa_site import doing, showing
@@ -58,8 +59,7 @@ def _head(site: OpenedSite) -> None:
 
 def _entries(site: OpenedSite) -> None:
     st.subheader("What this institution entered")
-    page = int(st.number_input("Page", 1, 1_000_000, 1, width=140))
-    found = showing.entries(site, AT_ONCE, (page - 1) * AT_ONCE)
+    found = paged("entries", AT_ONCE, lambda most, after: showing.entries(site, most, after))
     if not found:
         st.caption("Nothing more has been entered.")
         return
@@ -76,7 +76,7 @@ def _entries(site: OpenedSite) -> None:
             }
         ),
         hide_index=True,
-        column_config={"At": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss", width=150)},
+        column_config={"At": MOMENT},
     )
     _receipt(site, found)
 

@@ -82,8 +82,8 @@ def _policy(one: Pending) -> None:
     else:
         st.success(f"Yes, by all of its {len(one.opinions)} rules.")
     if one.plan.noise is not None:
-        cost = f" Of this table's privacy budget {plain(one.cost)}." if one.cost else ""
-        st.markdown(f"Noise hides {plain(one.plan.noise.hides)}.{cost}")
+        cost = f": {one.cost}" if one.cost else ""
+        st.markdown(plain(f"Noise hides {one.plan.noise.hides}{cost}."))
     st.markdown("**Similar jobs before**")
     if one.similar:
         lines = [f"- {plain(run[:8])}: {plain(status)}" for run, status in one.similar]

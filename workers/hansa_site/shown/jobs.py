@@ -65,11 +65,6 @@ def jobs(site: OpenedSite, most: int = 25, after: int = 0) -> list[JobView]:
         return _views(db, db.scalars(newest).all())
 
 
-def count(site: OpenedSite) -> int:
-    with site.reading() as db:
-        return db.scalar(select(func.count()).select_from(_runs().subquery())) or 0
-
-
 def job(site: OpenedSite, run: str) -> JobDetail | None:
     with site.reading() as db:
         views = _views(db, db.scalars(_runs().where(Act.run == run)).all())

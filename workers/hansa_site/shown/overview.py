@@ -7,7 +7,7 @@ from hansa.mail import workers
 from hansa.mail.boxes import Inbox, Outbox
 from hansa.mail.checks import Finding
 from hansa_site import doctor
-from hansa_site.journal import Alarm, HubSeen, Run, Sent, Waiting
+from hansa_site.journal import Alarm, HubSeen, Run, Sent, Spoken, Waiting
 from hansa_site.shown.opened import OpenedSite
 
 
@@ -43,7 +43,7 @@ def overview(site: OpenedSite) -> Overview:
             open_jobs=db.scalar(select(func.count()).select_from(Run).where(Run.ended_at.is_(None))) or 0,
             alarms=db.scalar(select(func.count()).select_from(Alarm).where(Alarm.closed_at.is_(None))) or 0,
             unacked=db.scalar(select(func.count()).select_from(Outbox).where(Outbox.acked_at.is_(None))) or 0,
-            left=int(db.scalar(select(func.sum(Sent.size))) or 0),
+            left=sum(int(db.scalar(select(func.sum(of.size))) or 0) for of in (Sent, Spoken)),
         )
 
 
