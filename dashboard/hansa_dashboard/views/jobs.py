@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 import streamlit as st
+from msgspec.structs import astuple
 
 from hansa.hub import looking, queries
 from hansa.hub.actions import Hub
@@ -13,17 +14,15 @@ from hansa_dashboard.session import Person
 from hansa_dashboard.words import badge, clock, plain, some, subject, title, took
 
 _STATES: Final[dict[str, Literal["all", "open", "ended"]]] = {"All": "all", "Open": "open", "Ended": "ended"}
-_PAGE, _FILTER = "jobs page", "jobs filter"
 
 
 def show(hub: Hub, person: Person) -> None:
     st.title("Jobs")
     which = _filter(hub)
-    if st.session_state.get(_FILTER) != which:  # another list begins at its first page
-        st.session_state[_FILTER], st.session_state[_PAGE] = which, 1
     count = looking.count(hub, person.viewer, which)
     pages, above = max(1, -(-count // AT_ONCE)), st.container()
-    page = st.pagination(pages, key=_PAGE, persist_state="session") if pages > 1 else 1
+    key = "/".join(("jobs page", *astuple(which)))  # another list has a page of its own, and begins at the first
+    page = st.pagination(pages, key=key, persist_state="session") if pages > 1 else 1
     with above:
         found = looking.page(hub, person.viewer, which, page)
         if found:
