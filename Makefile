@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 BIN := .venv/bin
 CORES := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test test-slow test-page world chaos crash-points operator vectors fuzz check bench setup clean
+.PHONY: demo test test-slow test-page screenshots world chaos crash-points operator vectors fuzz check bench setup clean
 
 demo: setup  ## four hospitals compute together; ARGS=--once ends by itself
 	@$(BIN)/hansa demo $(ARGS)
@@ -20,6 +20,9 @@ test-slow: .venv/developing  ## further histories of what `make test` plays once
 
 test-page: .venv/developing  ## the page in headless Chromium
 	@$(BIN)/pytest -m browser $(ARGS)
+
+screenshots: .venv/developing  ## every page, light and dark, at 1280 and 390 pixels, into docs/pictures
+	@$(BIN)/python -m tests.end_to_end.screens $(or $(ARGS),docs/pictures)
 
 world: .venv/developing  ## thousands of schedules in a world that lies; ARGS="--schedules 20000 --seed 7"
 	@$(BIN)/python -m tests.world $(or $(ARGS),--schedules 5000)

@@ -3,24 +3,34 @@
 python -m tests.end_to_end.screens FOLDER
 """
 
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from playwright.sync_api import Browser, Page, expect
 
 from hansa.hub import actions, queries
 from hansa.hub.actions import Hub
 from hansa.plan import Question
-from tests.end_to_end.browsing import Place, chromium, hospitals, sign_in, tab_of
+from tests.end_to_end.browsing import Place, chromium, console_of, hospitals, sign_in, tab_of
 
 WIDTHS, LOOKS = (1280, 390), ("light", "dark")
+TALLEST = 2600  # pixels of a picture
 HEART = {"outcome": "y", "family": "binomial", "formula": "age + sex + trestbps + thalach + exang + oldpeak"}
+PASSPHRASE = "a passphrase of sue's"
 
 
-def _ask(hub: Hub, person: str) -> str:
-    """Some questions, the last a regression; gives its run."""
+class Shot(NamedTuple):
+    name: str
+    address: str
+
+
+def _computed(hub: Hub, person: str) -> str:
+    """Some answers, the last a regression; gives its run."""
     for kind, parameters in (("histogram", {"column": "age"}), ("table", {"rows": "sex", "columns": "cp"})):
         _answered(hub, actions.propose(hub, person, Question(kind, "heart", parameters)))
     return _answered(hub, actions.propose(hub, person, Question("glm", "heart", HEART, purpose="study 2026-14")))
@@ -28,45 +38,95 @@ def _ask(hub: Hub, person: str) -> str:
 
 def _answered(hub: Hub, run: str) -> str:
     while (found := queries.job(hub, run)) is None or found.view.ended_at is None:
-        pass
+        time.sleep(0.2)
     return run
 
 
-def _pages(place: Place, run: str) -> Iterator[tuple[str, str]]:
-    """(name of the picture, address)."""
+def _with_sue(place: Place) -> Path:
+    """The home of a site where a person decides."""
+    home, secret = place.home / "sites" / "va", place.home / "sue"
+    secret.write_text(PASSPHRASE)
+    roles = "administrator, steward, approver, auditor"
+    command = ["site", "add-person", "--home", str(home), "sue", "--roles", roles, "--passphrase-file", str(secret)]
+    subprocess.run([sys.executable, "-m", "hansa.cli", *command], check=True, stdout=subprocess.DEVNULL)
+    return home
+
+
+def _of_hub(place: Place, run: str) -> Iterator[Shot]:
     from hansa_dashboard.hub import PAGES
 
     for path, *_ in PAGES:
-        yield path, f"{place.url}/{'' if path == 'overview' else path}"
-    yield "job", f"{place.url}/job?run={run}"
+        if path not in ("operations", "people"):  # of roles that this person has not
+            yield Shot(path, f"{place.url}/{'' if path == 'overview' else path}")
+    yield Shot("job", f"{place.url}/job?run={run}")
 
 
-def _picture(page: Page, address: str, file: Path) -> None:
-    page.goto(address)
+def _of_site(url: str) -> Iterator[Shot]:
+    from hansa_dashboard.console import PAGES
+
+    for path, *_ in PAGES:
+        yield Shot(f"site-{path}", f"{url}/{'' if path == 'overview' else path}")
+
+
+def _enter(page: Page, url: str) -> None:
+    page.goto(url)
+    page.get_by_label("Name", exact=True).fill("sue")
+    page.get_by_label("Passphrase of your key", exact=True).fill(PASSPHRASE)
+    page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_test_id("stMain").get_by_role("heading").first).to_be_visible()
-    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
-    page.wait_for_timeout(700)  # plots and tables paint themselves after the page is there
-    page.screenshot(path=file, full_page=True, type="jpeg", quality=62)
 
 
-def _shoot(browser: Browser, place: Place, run: str, folder: Path) -> None:
+def _shoot(page: Page, shots: Sequence[Shot], folder: Path, look: str, width: int) -> None:
+    for shot in shots:
+        page.set_viewport_size({"width": width, "height": 1000})
+        page.goto(shot.address)
+        expect(page.get_by_test_id("stMain").get_by_role("heading").first).to_be_visible()
+        page.wait_for_timeout(2500)  # plots and tables paint themselves after the page is there
+        tall = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+        page.set_viewport_size({"width": width, "height": min(max(int(tall), 600), TALLEST)})
+        page.wait_for_timeout(500)
+        page.screenshot(path=folder / f"{shot.name}.{look}.{width}.jpg", type="jpeg", quality=60)
+
+
+def _all(browser: Browser, place: Place, run: str, site: tuple[str, Path]) -> None:
+    url, folder = site
     for look in LOOKS:
         for width in WIDTHS:
-            size = {"width": width, "height": 1000 if width > 1000 else 844}
-            with tab_of(browser, place.url, viewport=size, color_scheme=look) as page:
+            with tab_of(browser, place.url, url, color_scheme=look) as page:
+                page.set_viewport_size({"width": width, "height": 800})
                 page.goto(place.url)
-                page.screenshot(path=folder / f"sign-in.{look}.{width}.jpg", type="jpeg", quality=62)
+                page.screenshot(path=folder / f"sign-in.{look}.{width}.jpg", type="jpeg", quality=60)
                 sign_in(page, place)
-                for name, address in _pages(place, run):
-                    _picture(page, address, folder / f"{name}.{look}.{width}.jpg")
+                _shoot(page, list(_of_hub(place, run)), folder, look, width)
+                _enter(page, url)
+                _shoot(page, list(_of_site(url)), folder, look, width)
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as root, hospitals(Path(root)) as place, chromium() as browser:
-        run = _ask(Hub(place.home / "hub"), place.name)
-        _shoot(browser, place, run, folder)
+        hub = Hub(place.home / "hub")
+        run, home = _computed(hub, place.name), _with_sue(place)
+        with console_of(home) as url:
+            with tab_of(browser, url) as page:
+                _enter(page, url)
+                _set_policy(page, url)
+            actions.propose(hub, place.name, Question("table", "heart", {"rows": "cp"}, purpose="study 2026-15"))
+            _all(browser, place, run, (url, folder))
+
+
+def _set_policy(page: Page, url: str) -> None:
+    """From now on a person consents there."""
+    page.goto(f"{url}/policy")
+    page.get_by_label("The policy, in TOML").fill(
+        'consents = "person"\n\n[budget.heart]\nepsilon = "10"\ndelta = "1e-5"\n'
+    )
+    page.get_by_role("button", name="Check", exact=True).click()
+    expect(page.get_by_text("This is a policy that this site can go by.")).to_be_visible()
+    page.get_by_label("Passphrase of your key", exact=True).fill(PASSPHRASE)
+    page.get_by_role("button", name="Save the policy").click()
+    expect(page.get_by_text("Saved: the site goes by this policy now.")).to_be_visible()
 
 
 if __name__ == "__main__":
