@@ -118,7 +118,7 @@ def test_chunks_that_arrive_while_a_job_ends_do_not_stay(tmp_path: Path, monkeyp
     world.finish(run)
     world.drain()
     before = len(arrived)
-    party.receive(run, Here(bytes(32), (bytes(32),)))
+    party.receive(run, Here(bytes(32), (bytes(32),)), world.now)
     assert len(arrived) == before
     assert not any(world.desks[name].folder.runs() for name in world.names)
 
