@@ -18,13 +18,14 @@ from hansa.jobs.table import Crosstab
 from hansa.messages import HUB
 from hansa.plan import Question
 from hansa.privacy.noise import Noise
-from hansa_dashboard import lanes, whereabouts
+from hansa_dashboard import lanes
 from hansa_dashboard.drawing.timeline import timeline
 from hansa_dashboard.whereabouts import left, share, standing
 from tests.test_deciding import PERSON_DECIDES, People
 from tests.world import EVERYTHING, World
 
 CLOSED = ["agreeing on keys"] * 4 + ["computing", "confirming who takes part", "opening the total"] * 4
+COUNTS = Question("histogram", "numbers", {"column": "x", "low": 0, "high": 30}, disclosure=EVERYTHING)
 SUMMARY = Question("summary", "numbers", {"columns": ["x"]}, disclosure=EVERYTHING)
 
 
@@ -39,16 +40,25 @@ def detail(world: World, run: str) -> JobDetail:
     return found
 
 
-def test_every_closed_round_leaves_how_long_it_took_and_who_replied_when(tmp_path: Path) -> None:
-    world = World(tmp_path)
+NAMES = ("s0", "s1", "s2", "s3")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> JobDetail:
+    """A summary of all that has its answer."""
+    world = World(tmp_path_factory.mktemp("world"))
     run = world.ask(SUMMARY)
     assert world.finish(run).status == models.DONE
-    rounds = detail(world, run).rounds
+    return detail(world, run)
+
+
+def test_every_closed_round_leaves_how_long_it_took_and_who_replied_when(finished: JobDetail) -> None:
+    rounds = finished.rounds
     assert [one.stage for one in rounds] == [*CLOSED, "looking at the answer"]
     assert [one.number for one in rounds] == list(range(1, len(rounds) + 1))
     assert [one.step for one in rounds[4:-1]] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
     for one in rounds:
-        assert set(one.replied) == set(world.names)
+        assert set(one.replied) == set(NAMES)
         assert all(0 <= after <= one.closed_at - one.opened_at + 0.001 for after in one.replied.values())
 
 
@@ -68,7 +78,7 @@ def test_a_site_that_is_silent_replied_to_no_round_that_it_let_pass(tmp_path: Pa
 
 def test_what_rounds_took_is_erased_with_the_job(tmp_path: Path) -> None:
     world = World(tmp_path)
-    run = world.ask(SUMMARY)
+    run = world.ask(COUNTS)
     world.finish(run)
     hub = world.hub()
     actions.erase(hub, run)
@@ -177,13 +187,10 @@ def test_kinds_say_how_many_steps_follow_where_that_is_known_ahead_and_else_noth
 # ---- lanes ----
 
 
-def test_lanes_are_drawn_for_the_hub_and_every_site_and_bars_lie_within_the_job(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    run = world.ask(SUMMARY)
-    world.finish(run)
-    found = detail(world, run)
+def test_lanes_are_drawn_for_the_hub_and_every_site_and_bars_lie_within_the_job(finished: JobDetail) -> None:
+    found = finished
     bars = lanes.bars(found, 0.0)
-    assert {bar.lane for bar in bars} == {"hub", *world.names} == set(lanes.lanes(found))
+    assert {bar.lane for bar in bars} == {"hub", *NAMES} == set(lanes.lanes(found))
     assert {bar.doing for bar in bars} == {lanes.WAITS, lanes.AGREES, lanes.KEYS, lanes.COMPUTES, lanes.OPENS}
     assert all(found.view.created_at <= bar.start <= bar.end <= (found.view.ended_at or 0) + 0.001 for bar in bars)
     assert sum(bar.doing == lanes.COMPUTES for bar in bars if bar.lane == "s1") == 4
@@ -192,35 +199,30 @@ def test_lanes_are_drawn_for_the_hub_and_every_site_and_bars_lie_within_the_job(
     ]
 
 
-def test_of_very_many_rounds_the_newest_are_drawn_and_the_sentence_says_so(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    run = world.ask(SUMMARY)
-    world.finish(run)
-    found = detail(world, run)
-    last = found.rounds[-2]
+def test_of_very_many_rounds_the_newest_are_drawn_and_the_sentence_says_so(finished: JobDetail) -> None:
+    last = finished.rounds[-2]
     many = tuple(
         RoundTook(number, 3, "computing", last.opened_at, last.closed_at, last.replied) for number in range(900)
     )
-    long = replace(found, rounds=many)
+    long = replace(finished, rounds=many)
     assert len(lanes.bars(long, 0.0)) < 2 * lanes.MOST
     assert "Of 900 rounds the newest 300 are drawn." in timeline(long, 0.0).says  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("seconds", "unit"), [(30.0, "seconds"), (600.0, "minutes"), (36_000.0, "hours")])
-def test_the_axis_has_a_unit_that_suits_the_length_of_the_job(tmp_path: Path, seconds: float, unit: str) -> None:
-    world = World(tmp_path)
-    found = detail(world, world.ask(SUMMARY))
-    plot = timeline(found, found.view.created_at + seconds)
+def test_the_axis_has_a_unit_that_suits_the_length_of_the_job(finished: JobDetail, seconds: float, unit: str) -> None:
+    asked = replace(finished, view=replace(finished.view, ended_at=None), rounds=(), timeline=())
+    plot = timeline(asked, asked.view.created_at + seconds)
     assert plot is not None
     assert plot.chart.to_dict()["encoding"]["x"]["title"] == f"{unit} after it was asked"
 
 
-def test_a_wait_that_would_leave_the_rest_no_width_is_told_and_not_drawn(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    run = world.ask(SUMMARY)
-    world.finish(run)
-    found = detail(world, run)
-    asked = replace(found, view=replace(found.view, created_at=found.view.created_at - 86_400.0))
-    plot = timeline(asked, 0.0)
+def test_a_wait_that_would_leave_the_rest_no_width_is_told_and_not_drawn(finished: JobDetail) -> None:
+    early = replace(finished.view, created_at=finished.view.created_at - 86_400.0)
+    plot = timeline(replace(finished, view=early), 0.0)
     assert plot is not None and "is not drawn" in plot.says
-    assert whereabouts.standing(asked.progress, 0.0) == ""
+    assert "is not drawn" not in timeline(finished, 0.0).says  # type: ignore[union-attr]
+
+
+def test_of_a_job_that_has_ended_nothing_is_said_to_go_on(finished: JobDetail) -> None:
+    assert (standing(finished.progress, 0.0), left(finished.progress, 0.0), share(finished.progress)) == ("", "", None)

@@ -37,12 +37,16 @@ GAUSSIAN: Final = Method(
         "Canonne, Kamath and Steinke (NeurIPS 2020), Proposition 12, from ρ to (ε, δ)",
     ),
 )
-_HISTOGRAM: Final = Method(
+_BINS: Final = (
     "Rows are counted in intervals of one width, in one total. An interval holds its left edge and not its right one, "
-    "but for the last, which holds both. Rows below, above and without a number are counted apart. Where no range was "
-    "given, one was found that shows nobody's extreme value: from coarse counts over all that the magnitude allows, "
-    "from the first to the last cell at which, coming from outside, 10 rows have been met.",
-    ("count(i) = number of rows with edge(i) ≤ x < edge(i+1)",),
+    "but for the last, which holds both. Rows below, above and without a number are counted apart."
+)
+_EDGES: Final = ("count(i) = number of rows with edge(i) ≤ x < edge(i+1)",)
+_HISTOGRAM: Final = Method(
+    f"{_BINS} Where no range was given, one was found that shows nobody's extreme value: from coarse counts over "
+    "all that the magnitude allows, from the first to the last cell at which, coming from outside, 10 rows have "
+    "been met.",
+    _EDGES,
 )
 _TABLE: Final = Method(
     "Rows are counted by their category, or by their pair of categories. Categories are those that the institutions or "
@@ -87,7 +91,7 @@ _COUNTS_UNDER_NOISE: Final = (
     "zero."
 )
 _UNDER_NOISE: Final[Mapping[str, Method]] = {
-    "histogram": Method(_HISTOGRAM.text + _COUNTS_UNDER_NOISE, _HISTOGRAM.formulas),
+    "histogram": Method(_BINS + _COUNTS_UNDER_NOISE, _EDGES),
     "table": Method(_TABLE.text + _COUNTS_UNDER_NOISE),
     "summary": Method(
         "One total: counts, two moments and a histogram of 64 cells of each column over its declared range; a number "

@@ -66,7 +66,7 @@ def _question(detail: JobDetail) -> tuple[Block, ...]:
     fields = {field.name: field.title for field in form(kind)} if kind in KINDS else {}
     rows = tuple((fields.get(name, name), _said(value)) for name, value in given.items() if value not in (None, {}, []))
     about = subject(kind, given)
-    of = f" of {about}" if about else ""
+    of = f": {about}" if about else ""
     return (
         Text(f"{title(kind)}{of}, over the table {detail.view.table} of {some(len(detail.sites), 'institution')}."),
         Grid(("Parameter", "Asked"), rows),

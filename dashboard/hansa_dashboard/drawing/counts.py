@@ -15,6 +15,7 @@ from hansa_dashboard.drawing.picture import (
     NOISE,
     QUIET,
     TO,
+    WORDS,
     Chart,
     Picture,
     Plot,
@@ -51,7 +52,7 @@ def _bins(table: pd.DataFrame, about: str, noisy: bool) -> Chart:
         .encode(
             x=x,
             x2="to:Q",
-            y=alt.Y("count:Q", title="rows", scale=alt.Scale(zero=True)),
+            y=alt.Y("count:Q", title="rows", scale=alt.Scale(zero=True), axis=alt.Axis(tickMinStep=1)),
             y2=alt.datum(0),
             tooltip=hints(table),
         )
@@ -112,9 +113,9 @@ def _bars(one: pd.DataFrame, about: str, noisy: bool) -> Chart:
     there, missing = one[one["count"].notna()], one[one["count"].isna()]
     shown = ["category", "count", alt.Tooltip("share", format=".1%")]
     bars = alt.Chart(there).mark_bar(color=COLOUR, opacity=0.55 if noisy else 1.0)
-    layers = [bars.encode(y=y, x=alt.X("count:Q", title="rows"), tooltip=shown)]
+    layers = [bars.encode(y=y, x=alt.X("count:Q", title="rows", axis=alt.Axis(tickMinStep=1)), tooltip=shown)]
     if len(missing):
-        words = alt.Chart(missing).mark_text(align="left", dx=6, color=QUIET, fontStyle="italic")
+        words = alt.Chart(missing).mark_text(align="left", dx=6, color=WORDS, fontStyle="italic")
         layers.append(words.encode(y=y, x=alt.datum(0), text=alt.value(LEFT_OUT)))
     if noisy:
         lines = alt.Chart(there).mark_rule(color=NOISE, strokeWidth=2)
@@ -164,7 +165,7 @@ def _heat(answer: TableAnswer, wide: float | None) -> Chart:
     if len(missing):
         empty = alt.Chart(missing).encode(x=x, y=y)
         layers.append(empty.mark_rect(color=QUIET, opacity=0.22))
-        layers.append(empty.mark_text(color=QUIET, fontStyle="italic").encode(text=alt.value(LEFT_OUT)))
+        layers.append(empty.mark_text(color=WORDS, fontStyle="italic").encode(text=alt.value(LEFT_OUT)))
     return alt.layer(*layers).properties(height=alt.Step(44))
 
 

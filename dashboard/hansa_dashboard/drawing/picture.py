@@ -8,9 +8,10 @@ import pandas as pd
 from msgspec import Struct, UnsetType
 
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart
-COLOUR: Final = "#2a7f9e"  # these three read on white and on near-black, and differ for the colour-blind
+COLOUR: Final = "#2a7f9e"  # these read on white and on near-black, and differ for the colour-blind
 NOISE: Final = "#c2660c"
 QUIET: Final = "#8a949e"
+WORDS: Final = "#727e87"
 HEAT: Final = ("#d7ecf2", "#0f4c63")
 NORMAL: Final = 1.959963984540054  # the normal's 0.975 quantile
 FROM, TO = "noise, 95 % from", "noise, 95 % to"

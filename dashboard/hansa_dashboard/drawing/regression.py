@@ -57,9 +57,9 @@ def _chart(table: pd.DataFrame, noisy: bool) -> Chart:
     )
     zero = alt.Chart(pd.DataFrame({"at": [0.0]})).mark_rule(color=QUIET, strokeDash=[4, 4]).encode(x="at:Q")
     title = "coefficient with 95 % interval" + (", noise included" if noisy else "")
-    title += "" if len(shown) == len(table) else ", without the intercept"
+    title += "" if len(shown) == len(table) else ", no intercept"
     bars = base.mark_rule(color=COLOUR, strokeWidth=3).encode(
-        x=alt.X(f"{_FROM}:Q", title=title, scale=alt.Scale(zero=False)), x2=f"{_TO}:Q"
+        x=alt.X(f"{_FROM}:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=9)), x2=f"{_TO}:Q"
     )
     dots = base.mark_point(color=COLOUR, filled=True, size=90, opacity=1).encode(x="estimate:Q")
     return alt.layer(zero, bars, dots).properties(height=alt.Step(30))
@@ -68,9 +68,10 @@ def _chart(table: pd.DataFrame, noisy: bool) -> Chart:
 def _says(table: pd.DataFrame, noisy: bool) -> str:
     shown: list[dict[str, Any]] = _shown(table).to_dict("records")  # type: ignore[assignment]  # its keys are names
     away = [str(row["term"]) for row in shown if row[_FROM] > 0 or row[_TO] < 0]
-    which = f"those of {', '.join(away[:6])}{' …' if len(away) > 6 else ''}" if away else "none of them"
+    lie = f"{len(away)} of {len(shown)} intervals lie to one side of zero: {', '.join(away[:6])}" if away else ""
+    which = lie or f"None of {len(shown)} intervals lies to one side of zero"
     noise = ", with what sampling and what the noise leave open" if noisy else ""
     return (
         f"A dot is a coefficient and its line the 95 % interval{noise}; the dashed line is zero. "
-        f"{len(away)} of {len(shown)} intervals lie to one side of zero: {which}."
+        f"{which}{' …' if len(away) > 6 else ''}."
     )

@@ -55,7 +55,7 @@ def _begin(detail: JobDetail, found: list[Bar]) -> tuple[float, bool]:
 def _chart(table: pd.DataFrame, order: list[str], title: str) -> alt.Chart:
     present = [doing for doing in DOING if doing in set(table["doing"])]
     scale = alt.Scale(domain=present, range=[_COLOURS[doing] for doing in present])
-    legend = alt.Legend(title=None, orient="bottom", columns=4, labelLimit=220)
+    legend = alt.Legend(title=None, orient="bottom", columns=2, labelLimit=200)
     hints = ["who", "doing", "what", alt.Tooltip("from", format=".3f"), alt.Tooltip("to", format=".3f")]
     chart: alt.Chart = (
         alt.Chart(table)

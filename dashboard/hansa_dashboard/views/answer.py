@@ -50,7 +50,7 @@ def _picture(data: bytes, detail: JobDetail) -> Picture | None:
 def _show(hub: Hub, picture: Picture, name: str) -> None:
     with st.container(horizontal=True):
         for label, value in picture.facts:
-            st.metric(label, value, width=180)
+            st.metric(label, value, width=165)
     places = st.columns(min(2, len(picture.plots)))
     for index, plot in enumerate(picture.plots):
         with places[index % len(places)]:

@@ -44,7 +44,7 @@ def _filter(hub: Hub) -> Which:
             _one_of("Table", tables),
             _one_of("Status", list(looking.STATUSES)),
             _one_of("Member", [member.site for member in members]),
-            st.text_input("Job begins with", max_chars=32, width=190, key="jobs run", persist_state="session").strip(),
+            st.text_input("Job begins with", max_chars=32, width=170, key="jobs run", persist_state="session").strip(),
         )
 
 
@@ -54,7 +54,7 @@ def _one_of(label: str, options: list[str], name: Callable[[str], str] = str) ->
         label,
         ["", *options],
         format_func=lambda option: name(option) if option else "any",
-        width=190,
+        width=170,
         key=f"jobs {label}",
         persist_state="session",
     )
@@ -75,7 +75,7 @@ def rows(jobs: Sequence[JobView], key: str, empty: str) -> None:
     if not jobs:
         st.caption(empty)
         return
-    with st.container(border=True):
+    with st.container(border=True, gap="xsmall"):
         for job in jobs:
             row(job, key, _about(job))
 
@@ -94,5 +94,5 @@ def row(job: JobView, key: str, below: str) -> None:
 
 def _about(job: JobView) -> str:
     length = f"took {took(job.created_at, job.ended_at)}" if job.ended_at else job.step
-    parts = [f"table {job.table}", f"asked by {job.proposer}", clock(job.created_at), length]
+    parts = [f"table {job.table}", f"asked by {job.proposer}", clock(job.created_at).rpartition(":")[0], length]
     return plain(" · ".join(part for part in parts if part))

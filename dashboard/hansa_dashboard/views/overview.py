@@ -47,7 +47,7 @@ def _board(hub: Hub, person: Person, turns: Turns) -> None:
     st.subheader("Members")
     _members(hub, members, now)
     st.subheader("Log")
-    st.write(f"{some(state.size, 'entry', 'entries')}; {standing_of_log(state)} The root of the tree is")
+    st.write(f"{some(state.size, 'entry', 'entries')}. {standing_of_log(state)} The root of the tree is")
     st.code(state.root, language=None)
 
 
@@ -61,7 +61,7 @@ def _figures(members: list[MemberView], running: int, jobs: int, state: LogState
     )
     with st.container(horizontal=True):
         for label, value in figures:
-            st.metric(label, value, border=True, width=200)
+            st.metric(label, value, border=True, width=165)
 
 
 def _attention(hub: Hub, viewer: Viewer, silent: list[Silent], state: LogState, now: float) -> None:
@@ -73,12 +73,12 @@ def _attention(hub: Hub, viewer: Viewer, silent: list[Silent], state: LogState, 
         st.caption("Nothing does.")
         return
     if decide:
-        with st.container(border=True):
+        with st.container(border=True, gap="xsmall"):
             for job, until in decide:
                 told = f"A person at {viewer.member} is to decide, until {clock(until)}: in the site's own console."
                 row(job, "decide", plain(told))
     if badly:
-        with st.container(border=True):
+        with st.container(border=True, gap="xsmall"):
             for job in badly:
                 row(job, "badly", plain(f"Ended {ago(job.ended_at, now)}. {job.reason or 'No reason was given'}"))
     for site in silent:
@@ -99,7 +99,7 @@ def _open(hub: Hub, viewer: Viewer, running: int, now: float) -> None:
     if not under_way:
         st.caption("No job is open.")
         return
-    with st.container(border=True):
+    with st.container(border=True, gap="xsmall"):
         for job, progress in under_way:
             row(job, "open", plain(f"{job.table}: {standing(progress, now)}"))
             done = share(progress)
