@@ -92,7 +92,8 @@ def _run(view: View, hub: Hub, person: Person) -> Callable[[], None]:
 def _who(hub: Hub, person: Person) -> None:
     charter = queries.charter(hub)
     st.caption(f"Consortium **{plain(charter.consortium)}**, charter version {charter.version}")
-    st.caption(f"Signed in as **{plain(person.name)}** of **{plain(person.member)}**")
+    whose = f"of **{plain(person.member)}**" if person.member else "who operates this hub"
+    st.caption(f"Signed in as **{plain(person.name)}** {whose}")
     if st.button("Sign out", width="stretch"):
         session.sign_out(hub)
         st.rerun()
