@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 from hansa.hub import actions, queries
 from hansa.hub.actions import Hub
 from hansa.plan import Question
-from tests.end_to_end.browsing import Place, chromium, console_of, hospitals, sign_in, tab_of
+from tests.end_to_end.browsing import Place, choose, chromium, console_of, hospitals, sign_in, tab_of
 
 WIDTHS, LOOKS = (1280, 390), ("light", "dark")
 TALLEST = 2600  # pixels of a picture
@@ -81,11 +81,20 @@ def _shoot(page: Page, shots: Sequence[Shot], folder: Path, look: str, width: in
         page.set_viewport_size({"width": width, "height": 1000})
         page.goto(shot.address)
         expect(page.get_by_test_id("stMain").get_by_role("heading").first).to_be_visible()
+        if shot.name == "propose":
+            _fill(page)
         page.wait_for_timeout(2500)  # plots and tables paint themselves after the page is there
         tall = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
         page.set_viewport_size({"width": width, "height": min(max(int(tall), 600), TALLEST)})
         page.wait_for_timeout(500)
         page.screenshot(path=folder / f"{shot.name}.{look}.{width}.jpg", type="jpeg", quality=60)
+
+
+def _fill(page: Page) -> None:
+    """A table of counts, up to what each choice would cost."""
+    choose(page, "Kind", "Table of counts")
+    choose(page, "Rows", "sex")
+    expect(page.get_by_role("heading", name="What each choice costs")).to_be_visible()
 
 
 def _all(browser: Browser, place: Place, run: str, site: tuple[str, Path]) -> None:
