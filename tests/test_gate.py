@@ -9,6 +9,7 @@ import pytest
 from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
+from streamlit.runtime import Runtime
 from streamlit.web.server.starlette.starlette_app import create_streamlit_routes
 
 from hansa.errors import Refused
@@ -39,10 +40,11 @@ class Switch:
 
 @pytest.fixture(scope="module")
 def behind() -> Iterator[tuple[TestClient, Switch]]:
-    switch = Switch()
+    switch, Runtime._instance = Switch(), None  # whatever AppTest left there
     app = serving.build("hub.py", switch, PORT)  # type: ignore[arg-type]
     with TestClient(app, base_url=HERE, follow_redirects=False) as client:
         yield client, switch
+    Runtime._instance = None
 
 
 @pytest.fixture

@@ -38,7 +38,8 @@ def to_toml(content: Mapping[str, Any]) -> str:
     for name, value in content.items():
         for table in value if isinstance(value, list) and _is_table(value) else [value] if _is_table(value) else []:
             head = f"[[{_key(name)}]]" if isinstance(value, list) else f"[{_key(name)}]"
-            lines += ["", head, *(f"{_key(inner)} = {_value(item)}" for inner, item in table.items())]
+            there = {inner: item for inner, item in table.items() if item is not None}
+            lines += ["", head, *(f"{_key(inner)} = {_value(item)}" for inner, item in there.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -52,7 +53,8 @@ def _key(name: str) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(name)} = {_value(item)}" for name, item in value.items()) + "}"
+        there = {name: item for name, item in value.items() if item is not None}
+        return "{" + ", ".join(f"{_key(name)} = {_value(item)}" for name, item in there.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_value(item) for item in value) + "]"
     return json.dumps(value, ensure_ascii=False)
