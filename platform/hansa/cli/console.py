@@ -1,14 +1,9 @@
 """`hansa site console`: one institution's page, beside its data, on this machine's own address."""
 
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
-
-from hansa.cli.processes import follow_parent
-from hansa.errors import Refused
 
 Home = Annotated[Path, typer.Option("--home", envvar="HANSA_SITE_HOME", help="The site's home folder.")]
 
@@ -20,26 +15,11 @@ def console(
     with_parent: Annotated[bool, typer.Option("--with-parent", help="Stop when standard input closes.")] = False,
 ) -> None:
     """The site's own page: decide what waits, see what left, set the policy. Until Ctrl-C."""
-    from hansa.cli.dashboard import address, run_console
+    from hansa.cli.dashboard import address, run_console, stay
     from hansa.cli.demo import check_port
     from hansa_site.settings import read_settings
 
     read_settings(home)  # says in one sentence what is wrong with a home, before anything starts
     check_port(port)
     page = run_console(home, port, browser)
-
-    def leave(_number: int, _frame: FrameType | None) -> None:
-        page.terminate()
-
-    signal.signal(signal.SIGTERM, leave)
-    if with_parent:
-        follow_parent()
-    else:
-        typer.echo(f"The console: {address(port)}   Ctrl-C stops it.")
-    try:
-        status = page.wait()
-    except KeyboardInterrupt:
-        page.terminate()
-        status = page.wait(10)
-    if status not in (0, -signal.SIGTERM, -signal.SIGINT):
-        raise Refused(f"the console ended with status {status}")
+    stay(page, with_parent, f"The console: {address(port)}")

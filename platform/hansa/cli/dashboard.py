@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -10,6 +11,9 @@ import webbrowser
 from pathlib import Path
 from urllib.request import urlopen
 
+import typer
+
+from hansa.cli.processes import follow_parent
 from hansa.errors import Refused
 
 ADDRESS = "127.0.0.1"
@@ -42,6 +46,22 @@ def _run(which: str, home: Path, port: int, open_browser: bool) -> subprocess.Po
     if open_browser:
         threading.Thread(target=_open_when_up, args=(process, port), daemon=True).start()
     return process
+
+
+def stay(page: subprocess.Popen[bytes], with_parent: bool, told: str) -> None:
+    """Until the page ends, Ctrl-C, or its parent's end; says `told` to whoever sits at the terminal."""
+    signal.signal(signal.SIGTERM, lambda _number, _frame: page.terminate())
+    if with_parent:
+        follow_parent()
+    else:
+        typer.echo(f"{told}   Ctrl-C stops it.")
+    try:
+        status = page.wait()
+    except KeyboardInterrupt:
+        page.terminate()
+        status = page.wait(10)
+    if status not in (0, -signal.SIGTERM, -signal.SIGINT):
+        raise Refused(f"the page ended with status {status}")
 
 
 def address(port: int) -> str:

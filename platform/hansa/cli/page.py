@@ -1,14 +1,9 @@
 """`hansa dashboard`: the consortium's page, for a hub's home."""
 
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
-
-from hansa.cli.processes import follow_parent
-from hansa.errors import Refused
 
 
 def dashboard(
@@ -22,25 +17,10 @@ def dashboard(
 ) -> None:
     """The consortium's page: propose, watch, read answers and the log. Until Ctrl-C."""
     from hansa.cli.consortium import find_running
-    from hansa.cli.dashboard import address, run_dashboard
+    from hansa.cli.dashboard import address, run_dashboard, stay
     from hansa.cli.demo import check_port
 
     root = home or find_running()
     check_port(port)
     page = run_dashboard(root / "hub" if (root / "hub" / "hub.toml").exists() else root, port, browser)
-
-    def leave(_number: int, _frame: FrameType | None) -> None:
-        page.terminate()
-
-    signal.signal(signal.SIGTERM, leave)
-    if with_parent:
-        follow_parent()
-    else:
-        typer.echo(f"The page: {address(port)}   Ctrl-C stops it.")
-    try:
-        status = page.wait()
-    except KeyboardInterrupt:
-        page.terminate()
-        status = page.wait(10)
-    if status not in (0, -signal.SIGTERM, -signal.SIGINT):
-        raise Refused(f"the page ended with status {status}")
+    stay(page, with_parent, f"The page: {address(port)}")
