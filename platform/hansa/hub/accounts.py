@@ -153,14 +153,14 @@ def written(hub: Hub, name: str, secret: bytes) -> tuple[str, str]:
 def enrol(hub: Hub, name: str, password: str, secret: bytes, code: str) -> None:
     """Asks this person for one-time codes from now on."""
     now = time.time()
-    with _counted(hub, name, "", now) as db:
+    with _counted(hub, name, f"session of {name}", now) as db:
         person = _proven(db, name, password)
         second_factor.enrol(hub.desk, person, secret, code, now)
 
 
 def change_password(hub: Hub, name: str, password: str, new: str) -> None:
     """Ends every session of the person, this one too."""
-    with _counted(hub, name, "", time.time()) as db:
+    with _counted(hub, name, f"session of {name}", time.time()) as db:
         people.set_password(_proven(db, name, password), new)
         db.execute(delete(Login).where(Login.person == name))
 
