@@ -3,37 +3,18 @@
 import base64
 import http.client
 import re
-from collections.abc import Iterator
 from hashlib import sha256
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.end_to_end.browsing import PATIENCE, Place, chromium, hospitals, tab_of
+from tests.end_to_end.browsing import PATIENCE, Place
 from tests.end_to_end.browsing import cell as _cell
 from tests.end_to_end.browsing import choose as _choose
 from tests.end_to_end.browsing import go as _go
 from tests.end_to_end.browsing import sign_in as _sign_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with hospitals(tmp_path_factory.mktemp("hearts")) as place:
-        yield place
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def page(browser: Browser, place: Place) -> Iterator[Page]:
-    with tab_of(browser, place.url) as page:
-        yield page
 
 
 def _propose(page: Page, kind: str, label: str, column: str) -> None:

@@ -2,36 +2,17 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.end_to_end.browsing import Place, cell, choose, chromium, console_of, go, hospitals, sign_in, tab_of
+from tests.end_to_end.browsing import Place, cell, choose, console_of, go, sign_in, tab_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes]
 PASSPHRASE = "a passphrase of sue's"
 KEY = "Passphrase of your key"
 FORMULA = "y ~ age + sex + trestbps + thalach + exang + oldpeak"
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with hospitals(tmp_path_factory.mktemp("hearts")) as place:
-        yield place
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def page(browser: Browser, place: Place) -> Iterator[Page]:
-    with tab_of(browser, place.url) as page:
-        yield page
 
 
 def test_a_submitter_asks_for_a_logistic_regression_and_says_who_learnt_what_in_twelve_clicks(
