@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import random
 import threading
 from pathlib import Path
 
@@ -22,13 +23,16 @@ from tests.world import World
 PATIENT = Rules(round_seconds=600)
 
 
-def full_now_and_then(engine: Engine, every: int) -> None:
-    """Every so many transactions find no room for another page, as on a disk that is full."""
-    numbers = itertools.count(1)
+def full_now_and_then(engine: Engine, one_in: int) -> None:
+    """One in so many transactions, by chance, finds no room for another page, as on a disk that is full.
+
+    Not each fifth: a turn that takes five transactions would find the same one full for ever.
+    """
+    chance = random.Random(1)
 
     @event.listens_for(engine, "begin")
     def _begun(connection: object) -> None:
-        full = next(numbers) % every == 0
+        full = chance.randrange(one_in) == 0
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar() if full else 2**30  # type: ignore[attr-defined]
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")  # type: ignore[attr-defined]
 
