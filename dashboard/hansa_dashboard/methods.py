@@ -3,18 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from msgspec import Struct
-
+from hansa.jobs.exhibit import Method
 from hansa.plan import Noise
-
-
-class Method(Struct, frozen=True):
-    """`formulas` and `sources` may be empty. Every text is a paragraph."""
-
-    text: str
-    formulas: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ()
-
 
 SECURE_SUM: Final = Method(
     "Every step adds up one vector a site. Each site hides its own under masks that cancel only in the total over the "

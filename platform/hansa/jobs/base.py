@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from hansa.crypto import fixed_point
 from hansa.errors import ProtocolViolation, Refused
+from hansa.jobs.exhibit import Exhibit, Method, Sheet
 from hansa.privacy.differencing import Figure
 from hansa.privacy.disclosure import Rules
 from hansa.privacy.noise import Noise, Unit
@@ -162,6 +163,12 @@ class Answer(Struct, frozen=True, tag_field="kind", kw_only=True):
         """As it may be shown under these rules; refuses what may not be shown at all. Every figure goes through
         `privacy/disclosure.py`."""
 
+    def exhibit(self) -> Exhibit:
+        """What it shows, as tables and plots; unless a kind says otherwise, its fields one by one."""
+        fields = [field for field in structs.asdict(self).items() if field[0] not in ("notes", "noise")]
+        rows = tuple((name.replace("_", " "), str(value)) for name, value in fields)
+        return Exhibit((), (Sheet("answer", ("figure", "value"), rows),))
+
 
 class Job(Struct, frozen=True, tag_field="kind", kw_only=True):
     """A question. The fields are its parameters, and the form on the screen; subclasses carry `tag=` their kind.
@@ -173,6 +180,7 @@ class Job(Struct, frozen=True, tag_field="kind", kw_only=True):
     ring: ClassVar[RingBits] = 64  # in which its totals are added; 32 halves what travels, for large models
     learns: ClassVar[str]  # one sentence: what the totals reveal to whoever receives them, beyond the answer
     open_ended: ClassVar[bool] = False  # whether the rows decide how many steps there are
+    method: ClassVar[Method | None] = None  # what it computes, for a printed report
 
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
