@@ -12,9 +12,10 @@ from msgspec import Struct
 
 from hansa.hub.job_detail import JobDetail
 from hansa.jobs import KINDS, form
+from hansa.jobs.exhibit import Method
 from hansa_dashboard import paper
 from hansa_dashboard.drawing.picture import Picture
-from hansa_dashboard.methods import GAUSSIAN, SECURE_SUM, Method, method
+from hansa_dashboard.methods import GAUSSIAN, SECURE_SUM, method
 from hansa_dashboard.paper import Block, Chapter, Code, Figure, Grid, Listing, Text
 from hansa_dashboard.words import bare, listed, some, subject, title
 from hansa_dashboard.words import size as bytes_of
