@@ -150,6 +150,7 @@ class World:
         self.names = [f"s{place}" for place in range(sites)]
         self.values = {name: float(3**place) for place, name in enumerate(self.names)}
         self.dead: set[str] = set()
+        self.landed = ""  # who got the letter of this step; nobody if none flew
         self._flights: list[Flight] = []
         self._folder = folder
         self._hub_seeds, self.keys = (
@@ -274,28 +275,34 @@ class World:
 
     def step(self) -> None:
         """Posts what is due, then lands one letter, or lets time pass if none flies."""
-        for name in [HUB, *self.names]:
+        for name in self.awake():
             if name not in self.dead:
                 self._post(name)
+        self.landed = ""
         if self._flights:
             flight = heapq.heappop(self._flights)
-            self.now = max(self.now, flight.at)
+            self.now, self.landed = max(self.now, flight.at), flight.receiver
             self._land(flight)
         else:
             self.now += self.idle_seconds
+        awake = self.awake()
         for name in self.names:
-            if name not in self.dead:
+            if name in awake and name not in self.dead:
                 while self.sites[name].work(self.now):
                     pass
                 self.sites[name].report(self.now)
         self._decide()
-        if HUB not in self.dead:
+        if HUB in awake and HUB not in self.dead:
             waiting, closed = self.coordinator.tick(self.now)
             for run in waiting:
                 self._turn(run)
             for run in closed:
                 self._follow(run)
             self._fetch()
+
+    def awake(self) -> Sequence[str]:
+        """Who looks for something to do: everybody, always, as the processes do."""
+        return [HUB, *self.names]
 
     def _decide(self) -> None:
         """What persons decided is worked off now and then, as the sites' processes do."""

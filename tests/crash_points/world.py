@@ -4,7 +4,7 @@ import itertools
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -142,10 +142,16 @@ class CrashWorld(World):
         else:
             self.sites[name].hello(self.now)
 
+    def awake(self) -> Sequence[str]:
+        """Who has got a letter, and everybody whenever none flies: no others have anything to do, and looking is most
+        of what a job costs here."""
+        return [self.landed] if self.landed else super().awake()
+
     def step(self) -> None:
         try:
             super().step()
         except Crash:
+            self.landed = ""
             assert self.points.crashed is not None
             self.restart(self.points.crashed.party)
 
