@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 from msgspec.structs import replace
 
-from hansa.errors import ProtocolViolation
 from hansa.jobs import EXAMPLES, decode_answer, encode_answer
 from hansa.jobs.base import Answer, NoiseAdded
+from hansa.jobs.exhibit import Bars, Curves, Exhibit, Heat, Intervals, Line, Points, Sheet
 from hansa.jobs.regression.fitting import Coefficient, GlmAnswer
 from hansa.jobs.table import TableAnswer
 from hansa_dashboard import drawing, files
+from hansa_dashboard.drawing import declared
 
 
 def regression(family: str = "binomial", df: int = 9, notes: tuple[str, ...] = ()) -> GlmAnswer:
@@ -143,12 +144,13 @@ def test_csv_disarms_what_a_spreadsheet_would_run_and_leaves_numbers_alone() -> 
     assert files.csv(table).decode().splitlines() == ["term,estimate", "'=cmd(),-0.5", "age,"]
 
 
-def test_an_answer_of_no_known_kind_is_refused() -> None:
-    class Strange(Answer, frozen=True, tag="strange"):
-        pass
+def test_an_answer_whose_kind_declares_no_tables_is_shown_field_by_field() -> None:
+    class Strange(Answer, frozen=True, tag="strange", kw_only=True):
+        how_odd: float
 
-    with pytest.raises(ProtocolViolation, match="Strange"):
-        drawing.draw(Strange(), "")
+    picture = drawing.draw(Strange(how_odd=0.5), "")
+    assert picture.table.to_dict("list") == {"figure": ["how odd"], "value": ["0.5"]}
+    assert picture.plots == ()
 
 
 # ---- what is left out ----
@@ -234,6 +236,59 @@ def test_a_regression_under_noise_says_that_its_intervals_hold_the_noise() -> No
     spec = json.dumps(drawing.draw(noisy, "").plots[0].chart.to_dict())
     assert "noise included" in spec
     assert "noise included" not in json.dumps(drawing.draw(regression(), "").plots[0].chart.to_dict())
+
+
+# ---- what a kind declares ----
+
+AT_RISK = Sheet("at risk", ("group", "0", "10"), (("treated", 216, None), ("not", 215, 160)))
+DECLARED: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "curves": (
+        Curves(
+            says="Survival.", x="weeks", y="survival [share]", stairs=True, y_range=(0.0, 1.0), beneath=AT_RISK,
+            lines=(
+                Line("treated", (0.0, 4.0, 10.0), (1.0, 0.9, 0.8), (1.0, 0.8, 0.7), (1.0, 0.95, 0.9)),
+                Line("not", (0.0, 5.0, 10.0), (1.0, 0.8, 0.6)),
+            ),
+        ),
+        ("weeks", "survival [share]", "at risk", "treated", "216", "160", "–"),
+    ),
+    "a forest": (
+        Intervals(
+            says="Hazard ratios.", x="hazard ratio", labels=("age", "sex.male"), estimates=(0.94, 1.4),
+            lows=(0.9, 0.8), highs=(0.99, 2.4), null=1.0, log=True,
+        ),
+        ("hazard ratio", "age", "sex.male"),
+    ),
+    "bars": (Bars(says="Gain.", x="gain", labels=("age", "chol"), values=(3.0, None)), ("gain", "chol", "left out")),
+    "a heat map": (
+        Heat(says="r.", rows=("a", "b.c"), columns=("a", "b.c"), values=((1.0, -0.5), (None, 1.0)), diverging=True),
+        ("b.c", "−0.5"),
+    ),
+    "points": (
+        Points(says="Calibration.", x="expected: share", y="observed", xs=(0.1, 0.5), ys=(0.2, 0.4), lows=(0.1, 0.3),
+               highs=(0.3, 0.5), diagonal=True),
+        ("expected: share", "observed"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_what_a_kind_declares_is_drawn_with_its_words_and_left_out_figures_marked(name: str) -> None:
+    plot, words = DECLARED[name]
+    drawn = declared.picture(Exhibit((), (AT_RISK,), (plot,)))
+    texts = {"".join(one.itertext()) for one in ElementTree.fromstring(files.svg(drawn.plots[0].chart)).iter()}
+    assert set(words) <= texts
+    assert drawn.plots[0].says == plot.says
+
+
+def test_a_sheet_is_a_table_of_whole_numbers_numbers_and_text_and_the_others_stand_below() -> None:
+    other = Sheet("fit", ("figure", "value"), (("deviance", 1.5), ("p", None)))
+    picture = declared.picture(Exhibit((("Rows", "431"),), (AT_RISK, other)))
+    assert [str(kind) for kind in picture.table.dtypes] == ["object", "Int64", "Int64"]
+    assert picture.table["10"].isna().tolist() == [True, False]
+    ((title, below),) = picture.more
+    assert (title, str(below["value"].dtype)) == ("fit", "float64")
+    assert picture.facts == (("Rows", "431"),)
 
 
 # ---- pictures as files ----

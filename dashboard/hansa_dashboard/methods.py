@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from hansa.jobs import KINDS
 from hansa.jobs.exhibit import Method
 from hansa.plan import Noise
 
@@ -109,11 +110,13 @@ _UNDER_NOISE: Final[Mapping[str, Method]] = {
 
 
 def method(kind: str, answer: Mapping[str, Any], noise: Noise | None) -> Method | None:
-    """None of a kind of another house."""
+    """As ours are told here, or as the kind itself tells it; None of one that isn't installed."""
     family = str(answer.get("family", ""))
     if noise is not None:
         return _UNDER_NOISE.get(family if kind == "glm" else kind)
     found = METHODS.get(kind)
-    if found is None or kind != "glm":
+    if found is None:
+        return KINDS[kind].method if kind in KINDS else None
+    if kind != "glm":
         return found
     return Method(found.text + _FAMILIES.get(family, ""), found.formulas, found.sources)

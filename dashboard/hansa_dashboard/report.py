@@ -90,6 +90,8 @@ def _answer(detail: JobDetail, picture: Picture | None, plots: Sequence[str]) ->
         found.append(Grid(("Figure", "Value"), picture.facts))
         found += [Figure(svg, plot.says) for svg, plot in zip(plots, picture.plots, strict=True)]
         found += _table(picture.table)
+        for heading, table in picture.more:
+            found += [Text(f"{heading[:1].upper()}{heading[1:]}"), *_table(table)]
     notes = detail.answer.get("notes", ()) if detail.answer else ()
     return (*found, *(Text(f"Note: {note}.") for note in notes))
 

@@ -26,8 +26,11 @@ def draw(data: bytes, about: str, key: str) -> None:
         with places[number % len(places)]:
             st.caption(plain(plot.says))
             st.altair_chart(plot.chart, width="stretch", key=f"{key}/plot/{number}", alt=plot.says)
-    numbers = picture.table.select_dtypes("float")
-    formats = {str(name): st.column_config.NumberColumn(format="%.6g") for name in numbers}
-    st.dataframe(picture.table, hide_index=True, column_config=formats, key=f"{key}/table")
+    for place, (title, table) in enumerate((("", picture.table), *picture.more)):
+        if title:
+            st.caption(plain(title))
+        numbers = table.select_dtypes("float")
+        formats = {str(name): st.column_config.NumberColumn(format="%.6g") for name in numbers}
+        st.dataframe(table, hide_index=True, column_config=formats, key=f"{key}/table/{place}")
     for note in answer.notes:
         st.caption(f"Note: {plain(str(note))}.")

@@ -3,6 +3,7 @@
 picture.py     what a drawing is; colours that read on white and on near-black, and for the colour-blind
 counts.py      histograms and tables of counts
 regression.py  coefficients
+declared.py    what a kind declares to be shown, whichever it is
 summaries.py   means and brackets of quantiles
 timeline.py    what the hub and each site were doing, as bars in lanes
 
@@ -15,12 +16,12 @@ Every plot has a sentence that says what it shows.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hansa.errors import ProtocolViolation
 from hansa.jobs.base import Answer
 from hansa.jobs.histogram import HistogramAnswer
 from hansa.jobs.regression.fitting import GlmAnswer
 from hansa.jobs.summary import SummaryAnswer
 from hansa.jobs.table import TableAnswer
+from hansa_dashboard.drawing import declared
 from hansa_dashboard.drawing.counts import histogram, table
 from hansa_dashboard.drawing.picture import Picture, Plot
 from hansa_dashboard.drawing.regression import glm
@@ -31,10 +32,7 @@ __all__ = ["Picture", "Plot", "draw"]
 
 def draw(answer: Answer, about: str) -> Picture:
     """`about` names what was asked, for an axis: the answer itself doesn't know its column."""
-    for kind, drawing in _DRAWINGS.items():
-        if isinstance(answer, kind):
-            return drawing(answer, about)
-    raise ProtocolViolation(f"no drawing is known for an answer of type {type(answer).__name__}")
+    return _DRAWINGS.get(type(answer), declared.drawn)(answer, about)
 
 
 _DRAWINGS: Mapping[type[Answer], Callable[[Any, str], Picture]] = {

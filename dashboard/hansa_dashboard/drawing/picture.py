@@ -26,11 +26,12 @@ class Plot(Struct, frozen=True):
 
 
 class Picture(Struct, frozen=True):
-    """`facts` stand above the plots: label and value, each a few characters."""
+    """`facts` stand above the plots: label and value, each a few characters. `more`: further tables, by title."""
 
     table: pd.DataFrame
     plots: tuple[Plot, ...]
     facts: tuple[tuple[str, str], ...]
+    more: tuple[tuple[str, pd.DataFrame], ...] = ()
 
 
 def counts(numbers: Sequence[int | None]) -> pd.Series:

@@ -51,7 +51,7 @@ def _show(hub: Hub, picture: Picture, name: str) -> None:
     with st.container(horizontal=True):
         for label, value in picture.facts:
             st.metric(label, value, width=165)
-    places = st.columns(min(2, len(picture.plots)))
+    places = st.columns(min(2, len(picture.plots)) or 1)
     for index, plot in enumerate(picture.plots):
         with places[index % len(places)]:
             st.caption(plain(plot.says))
@@ -59,6 +59,9 @@ def _show(hub: Hub, picture: Picture, name: str) -> None:
             file = f"{name}.png" if len(picture.plots) == 1 else f"{name}-{index + 1}.png"
             _later(hub, "Download PNG", partial(files.png, plot.chart), file, "image/png")
     st.dataframe(picture.table, hide_index=True, column_config=_formats(picture.table))
+    for title, table in picture.more:
+        st.caption(plain(title))
+        st.dataframe(table, hide_index=True, column_config=_formats(table))
 
 
 def _formats(table: pd.DataFrame) -> dict[str, Any]:

@@ -44,8 +44,8 @@ def within(value: float, bound: float) -> str:
 
 
 def print_answer(kind: str, answer: Mapping[str, Any]) -> None:
-    """The answer of any kind: as its kind lays it out, or name by name."""
-    _LAYOUTS.get(kind, _plain)(answer)
+    """The answer of any kind: as its kind lays it out."""
+    _LAYOUTS.get(kind, _declared)(answer)
     if (noise := answer.get("noise")) is not None:
         _noise(answer, noise)
     for note in answer.get("notes", ()):
@@ -146,8 +146,22 @@ def _counts(answer: Mapping[str, Any]) -> None:
     table("test", ["", ""], [[name.replace("_", " "), number(answer[name])] for name in facts])
 
 
-def _plain(answer: Mapping[str, Any]) -> None:
-    table("answer", ["", ""], [[name.replace("_", " "), str(value)] for name, value in answer.items()])
+def _declared(answer: Mapping[str, Any]) -> None:
+    """As the kind declares it; name by name if the kind isn't installed here."""
+    import msgspec
+
+    from hansa.errors import ProtocolViolation
+    from hansa.jobs import decode_answer  # numpy is not needed for other answers
+
+    try:
+        exhibit = decode_answer(msgspec.json.encode(answer)).exhibit()
+    except ProtocolViolation:
+        table("answer", ["", ""], [[name.replace("_", " "), str(value)] for name, value in answer.items()])
+        return
+    for sheet in exhibit.sheets:
+        table(sheet.title, sheet.headings, [[number(cell) for cell in row] for row in sheet.rows])
+    if exhibit.facts:
+        table("figures", ["", ""], exhibit.facts)
 
 
 _LAYOUTS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
