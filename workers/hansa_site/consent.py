@@ -12,6 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 import hansa.jobs
+from hansa import installed
 from hansa.errors import Refused
 from hansa.jobs.base import Schema
 from hansa.messages import SiteId
@@ -82,8 +83,8 @@ def floors(policy: Policy) -> disclosure.Rules:
 def _kinds(policy: Policy, plan: Plan) -> Opinion:
     if plan.kind not in policy.kinds:
         return Opinion("kinds", f"the policy does not allow the kind '{plan.kind}'")
-    due = policy.kind_digests.get(plan.kind)
-    if due is not None and due != code_digest():
+    due, others = policy.kind_digests.get(plan.kind), installed.admitted(plan.kind)
+    if due != (others or code_digest()) and (due or others):
         return Opinion("kinds", f"the policy allows '{plan.kind}' with other code than is installed here")
     return Opinion("kinds")
 

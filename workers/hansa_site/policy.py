@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from hansa import jobs, toml
+from hansa import installed, toml
 from hansa.crypto.keys import digest
 from hansa.errors import Refused
 from hansa.jobs.base import MAX_ELEMENTS
@@ -89,9 +89,7 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
 
 def check(policy: Policy, tables: frozenset[str], where: str) -> Policy:
     """Refuses what could never mean anything, and names the key."""
-    for kind in (*policy.kinds, *policy.kind_digests):
-        if kind not in jobs.KINDS:
-            raise Refused(f"{where}: 'kinds' or 'kind_digests' names '{kind}'; there are {', '.join(jobs.KINDS)}")
+    installed.refuse_unfit(policy.kind_digests, policy.kinds, f"{where}: 'kinds' and 'kind_digests'")
     for kind, due in policy.kind_digests.items():
         if _DIGEST.fullmatch(due) is None:
             raise Refused(f"{where}: 'kind_digests.{kind}' is not 64 hexadecimal digits: `hansa site policy kinds`")

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from hansa import toml
+from hansa import installed, toml
 from hansa.errors import Refused
 from hansa.mail.tls import Address, Tls, address
 from hansa.messages import is_site_id
@@ -76,15 +76,17 @@ def convert(raw: object, where: str) -> Settings:
 
 
 def read_settings(home: Path) -> Settings:
-    """`policy.toml` beside site.toml holds the policy, or else site.toml does."""
+    """`policy.toml` beside site.toml holds the policy, or else site.toml does. The kinds of other houses that it allows
+    are known to this process from now on."""
     path, own = home / SETTINGS, home / POLICY
     try:
         raw = toml.read(path)
     except FileNotFoundError as error:
         raise Refused(f"{home} is not the home of a site: it holds no site.toml") from error
     settings = convert(raw, str(path))
-    if not own.exists():
-        return settings
-    if "policy" in raw:
-        raise Refused(f"{path} holds a [policy], and {own} is there too: keep one of them")
-    return replace(settings, policy=policies.read(own, frozenset(source.name for source in settings.table)))
+    if own.exists():
+        if "policy" in raw:
+            raise Refused(f"{path} holds a [policy], and {own} is there too: keep one of them")
+        settings = replace(settings, policy=policies.read(own, frozenset(source.name for source in settings.table)))
+    installed.admit(settings.policy.kind_digests)
+    return settings

@@ -38,7 +38,7 @@ def frame(sheet: Sheet) -> pd.DataFrame:
 def _column(cells: tuple[Cell, ...]) -> "pd.Series[Any]":
     there = [cell for cell in cells if cell is not None]
     if there and all(isinstance(cell, int) for cell in there):
-        return pd.Series(pd.array(list(cells), dtype="Int64"))
+        return pd.Series(list(cells), dtype="Int64")
     if there and all(isinstance(cell, int | float) for cell in there):
         return pd.Series(list(cells), dtype="float64")
     return pd.Series(["" if cell is None else str(cell) for cell in cells], dtype="object")

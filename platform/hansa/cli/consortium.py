@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hansa import charter as charters
 from hansa import toml
@@ -47,13 +48,15 @@ class SiteEntry(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Consortium(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the file says. `database` and `private` are URLs of the hub's; empty: SQLite, and an embedded server."""
+    """What the file says. `database` and `private` are URLs of the hub's; empty: SQLite, and an embedded server.
+    `kind_digests`: what the hub runs of other houses' kinds."""
 
     name: str
     site: tuple[SiteEntry, ...]
     rules: dict[str, Any] = {}
     database: str = ""
     private: str = ""
+    kind_digests: dict[str, str] = {}
 
 
 def read_consortium(path: Path) -> Consortium:
@@ -70,7 +73,7 @@ def read_consortium(path: Path) -> Consortium:
     except Refused as refusal:
         raise Refused(f"{path}: {refusal}") from refusal
     sites = tuple(_absolute(entry, path.resolve().parent) for entry in found.site)
-    return Consortium(found.name, sites, found.rules, found.database, found.private)
+    return replace(found, site=sites)
 
 
 def _absolute(entry: SiteEntry, base: Path) -> SiteEntry:
@@ -244,7 +247,9 @@ def _configure(consortium: Consortium, homes: Homes, stack: contextlib.ExitStack
         server = stack.enter_context(EmbeddedValkey(homes.hub / "private", access, rules.HUB, password))
         private = server.client_url(rules.HUB, password)
     database = consortium.database or f"sqlite:///{homes.hub.resolve()}/hub.sqlite"
-    write_toml(homes.hub / "hub.toml", {"database": database, "private": private, "mailboxes": mailboxes})
+    own = {"database": database, "private": private, "mailboxes": mailboxes}
+    others = {"kind_digests": consortium.kind_digests} if consortium.kind_digests else {}
+    write_toml(homes.hub / "hub.toml", own | others)
 
 
 def _wait_until_seen(consortium: Consortium, homes: Homes, family: Family) -> None:

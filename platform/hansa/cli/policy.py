@@ -25,12 +25,15 @@ def example(like: Annotated[str, typer.Option(help="datashield or opensafely: th
 
 @app.command()
 def kinds() -> None:
-    """Print the kinds, with the SHA-256 of the code that is installed here for `kind_digests`."""
+    """Print the kinds, with the SHA-256 of the code that is installed here for `kind_digests`; other houses' last."""
+    from hansa import installed
     from hansa.jobs import KINDS
     from hansa_site.consent import code_digest
 
     for kind in KINDS:
-        typer.echo(f"{kind:12} {code_digest()}")
+        typer.echo(f"{kind:20} {code_digest()}")
+    for kind, one in installed.found().items():
+        typer.echo(f"{kind:20} {one.digest or one.trouble}  {one.package} {one.version}")
 
 
 @app.command()

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from hansa import key_file, toml
+from hansa import installed, key_file, toml
 from hansa.charter import Charter, load, unsigned
 from hansa.crypto.bundles import HubKeys
 from hansa.errors import ProtocolViolation, Refused
@@ -24,7 +24,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     on this machine). `tls` is for all that begin with rediss://; `address`, where sites find their mailboxes.
 
     `chunks`: where large vectors lie, `s3://bucket/prefix`, and `store` how to get there; empty: in the hub's home.
-    `page` is of the page that `hansa dashboard` serves.
+    `page` is of the page that `hansa dashboard` serves. `kind_digests`: of the kinds of other houses that this hub
+    runs, as `hansa site policy kinds` prints them.
     """
 
     database: str
@@ -35,6 +36,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     chunks: str = ""
     store: Access = Access()
     page: Page = Page()
+    kind_digests: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"Settings({len(self.mailboxes)} mailboxes)"
@@ -53,6 +55,8 @@ def read_settings(home: Path) -> Settings:
         raise Refused(f"{home} is not the home of a hub: it holds no hub.toml") from error
     except msgspec.ValidationError as error:
         raise Refused(f"{path}: {error}") from error
+    installed.refuse_unfit(settings.kind_digests, (), f"{path}: 'kind_digests'")
+    installed.admit(settings.kind_digests)
     return settings
 
 

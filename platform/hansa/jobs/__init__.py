@@ -12,10 +12,12 @@
     verification.py  whether a step follows from the total before it
     example.py       the tiny tables of the examples
 
-A new kind is a file with a `Job`, an `Answer` and an `EXAMPLE`, and its module in `_MODULES`.
+A new kind is a file with a `Job`, an `Answer` and an `EXAMPLE`, and its module in `_MODULES`. Another house's is the
+same in a package of its own: `hansa.installed` brings it here.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType, ModuleType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
@@ -27,11 +29,23 @@ from hansa.jobs.base import Answer, Example, Job
 
 _MODULES = (summary, histogram, table, glm)
 
-EXAMPLES: Mapping[str, Example] = {
-    str(type(module.EXAMPLE.job).__struct_config__.tag): module.EXAMPLE for module in _MODULES
-}
-KINDS: Mapping[str, type[Job]] = {kind: type(example.job) for kind, example in EXAMPLES.items()}
-_ANSWERS: Any = Union[tuple(type(example.answer) for example in EXAMPLES.values())]  # noqa: UP007
+_examples: dict[str, Example] = {str(type(one.EXAMPLE.job).__struct_config__.tag): one.EXAMPLE for one in _MODULES}
+_kinds: dict[str, type[Job]] = {kind: type(example.job) for kind, example in _examples.items()}
+EXAMPLES: Mapping[str, Example] = MappingProxyType(_examples)
+KINDS: Mapping[str, type[Job]] = MappingProxyType(_kinds)
+
+
+def add(kind: str, module: ModuleType) -> None:
+    """Takes up another house's kind that was imported into this process (`hansa.installed`), or says what it lacks."""
+    example = getattr(module, "EXAMPLE", None)
+    if not isinstance(example, Example):
+        raise Refused(f"the module {module.__name__} holds no EXAMPLE of a kind")
+    tags = {type(one).__struct_config__.tag for one in (example.job, example.answer)}
+    if tags != {kind}:
+        raise Refused(f"the job and the answer of {module.__name__} don't carry the tag '{kind}', as its entry point")
+    if kind in _kinds:
+        raise Refused(f"there is a kind '{kind}' already")
+    _examples[kind], _kinds[kind] = example, type(example.job)
 
 
 class Field(Struct, frozen=True, kw_only=True):
@@ -89,7 +103,8 @@ def encode_answer(answer: Answer) -> bytes:
 def decode_answer(data: bytes) -> Answer:
     """The answer of whichever kind `data` (JSON) names."""
     try:
-        answer: Answer = msgspec.json.decode(data, type=_ANSWERS)
+        every: Any = Union[tuple(type(example.answer) for example in EXAMPLES.values())]  # noqa: UP007
+        answer: Answer = msgspec.json.decode(data, type=every)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ProtocolViolation("what was given is not the answer of a known kind") from error
     return answer
