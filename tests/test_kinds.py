@@ -34,7 +34,7 @@ def alike(one: Any, two: Any, tolerance: float) -> bool:
     if isinstance(one, dict) and isinstance(two, dict):
         keys = [key for key in one if "precision" not in key]
         return one.keys() == two.keys() and all(alike(one[key], two[key], tolerance) for key in keys)
-    if isinstance(one, list) and isinstance(two, list):
+    if isinstance(one, list | tuple) and isinstance(two, list | tuple):
         return len(one) == len(two) and all(alike(*pair, tolerance) for pair in zip(one, two, strict=True))
     if isinstance(one, float) and isinstance(two, float):
         return isclose(one, two, rel_tol=tolerance, abs_tol=tolerance)

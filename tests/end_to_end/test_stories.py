@@ -76,13 +76,13 @@ def _ask(place: Place, kind: str, *parameters: str) -> str:
     return told.stdout.split()[-1]
 
 
-def test_an_operator_sets_a_policy_reads_consents_refuses_and_withdraws(
+def test_an_operator_sets_a_policy_reads_consents_stops_refuses_and_withdraws(
     browser: Browser, place: Place, sue: Path
 ) -> None:
     with console_of(sue) as url, tab_of(browser, url) as page:
         _enter(page, url)
         go(page, "Policy")
-        page.get_by_label("The policy, in TOML").fill('consents = "person"\n')
+        page.get_by_label("The policy, in TOML").fill('consents = "person"\nreleases = "person"\n')
         page.get_by_role("button", name="Check", exact=True).click()
         expect(page.get_by_text("This is a policy that this site can go by.")).to_be_visible()
         _bind(page, "Save the policy")
@@ -93,7 +93,13 @@ def test_an_operator_sets_a_policy_reads_consents_refuses_and_withdraws(
         expect(page.get_by_text("Yes, by all of its").first).to_be_visible()
         _bind(page, "Consent")
         expect(page.get_by_text("Done: your yes counts.")).to_be_visible()
+        go(page, "Jobs")  # the job goes on, as far as this person's yes to its release
+        page.get_by_role("button", name="Table of counts").first.click()
+        page.get_by_test_id("stExpander").get_by_text("Stop this job here").first.click()
+        _bind(page, "Stop this job here", "the ethics board paused the study")
+        expect(page.get_by_text("Stopped.", exact=True)).to_be_visible()
         _ask(place, "table", 'rows = "cp"')
+        go(page, "Waiting", "Waiting for a person")
         _bind(page, "Refuse", "not in this study")
         expect(page.get_by_text("Refused.", exact=True)).to_be_visible()
         go(page, "Tables")

@@ -18,7 +18,8 @@ HANDED_IN = (
     "Signed and handed in. The site's process does not answer: it works this off as soon as it runs, within an hour; "
     "after that it counts for nothing."
 )
-_TOLD = "told"  # what came of the last act, shown once
+_TOLD = "told"  # what came of the last act
+_TOLD_SECONDS = 15.0  # a page that watches something draws itself anew at any moment, and may not sweep it away
 _REASON_CHARACTERS = 400
 
 
@@ -72,14 +73,16 @@ def sign(site: OpenedSite, person: Person, act: Act, wish: Wish) -> doing.Signed
 
 
 def tell(sort: str, text: str) -> None:
-    """At the head of the page, in its next run."""
-    st.session_state[_TOLD] = (sort, text)
+    """At the head of this page, in its runs of the next seconds."""
+    st.session_state[_TOLD] = (sort, text, st.context.url, session.now() + _TOLD_SECONDS)
 
 
 def told() -> None:
-    sort, text = st.session_state.pop(_TOLD, ("", ""))
-    if text:
+    sort, text, where, until = st.session_state.get(_TOLD, ("", "", None, 0.0))
+    if text and where == st.context.url and session.now() < until:
         {"success": st.success, "warning": st.warning, "error": st.error}[sort](plain(text))
+    else:
+        st.session_state.pop(_TOLD, None)
 
 
 def sentence(refusal: Refused) -> str:

@@ -5,6 +5,7 @@
     histogram.py     `histogram`: counts in intervals
     table.py         `table`: counts of categories, one or two columns, chi-squared
     glm.py           `glm`: linear, logistic and Poisson regression; regression/ is what it is made of
+    assessment.py    `assessment`: ROC, AUC and calibration of a fitted logistic model
     magnitude.py     how large numbers are, found without seeing them
     levels.py        the categories of a column, declared or found
     brackets.py      quantiles between two bounds
@@ -24,10 +25,10 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from hansa.errors import ProtocolViolation, Refused
-from hansa.jobs import glm, histogram, summary, table
+from hansa.jobs import assessment, glm, histogram, summary, table
 from hansa.jobs.base import Answer, Example, Job
 
-_MODULES = (summary, histogram, table, glm)
+_MODULES = (summary, histogram, table, glm, assessment)
 
 _examples: dict[str, Example] = {str(type(one.EXAMPLE.job).__struct_config__.tag): one.EXAMPLE for one in _MODULES}
 _kinds: dict[str, type[Job]] = {kind: type(example.job) for kind, example in _examples.items()}
