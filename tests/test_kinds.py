@@ -12,6 +12,7 @@ from hansa import jobs
 from hansa.errors import ProtocolViolation, Refused
 from hansa.jobs import base
 from hansa.jobs.base import Answer, Example, Flags, Step, Table
+from hansa.jobs.meta_analysis import MetaAnalysis
 from tests.real_rows import Chance, ask, joined
 
 EXAMPLES = list(jobs.EXAMPLES.values())
@@ -52,6 +53,8 @@ def test_an_example_gives_its_answer(example: Example) -> None:
 
 @every_kind
 def test_it_does_not_matter_who_holds_which_row(example: Example) -> None:
+    if isinstance(example.job, MetaAnalysis):
+        pytest.skip("each site fits its own rows, so it does matter who holds them")
     every = joined(example.tables)
     schema = msgspec.structs.replace(
         every.schema,

@@ -8,6 +8,7 @@
     assessment.py    `assessment`: ROC, AUC and calibration of a fitted logistic model
     gradient_boosting.py  `gradient_boosting`: boosted trees; trees/ is what it is made of
     pca.py           `pca`: principal components; multivariate/ is what it and k_means are made of
+    meta_analysis.py `meta_analysis`: each site's own regression, combined
     k_means.py       `k_means`: clusters of rows by their nearest centre
     magnitude.py     how large numbers are, found without seeing them
     levels.py        the categories of a column, declared or found
@@ -28,10 +29,10 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from hansa.errors import ProtocolViolation, Refused
-from hansa.jobs import assessment, glm, gradient_boosting, histogram, k_means, pca, summary, table
+from hansa.jobs import assessment, glm, gradient_boosting, histogram, k_means, meta_analysis, pca, summary, table
 from hansa.jobs.base import Answer, Example, Job
 
-_MODULES = (summary, histogram, table, glm, assessment, gradient_boosting, pca, k_means)
+_MODULES = (summary, histogram, table, glm, assessment, gradient_boosting, pca, k_means, meta_analysis)
 
 _examples: dict[str, Example] = {str(type(one.EXAMPLE.job).__struct_config__.tag): one.EXAMPLE for one in _MODULES}
 _kinds: dict[str, type[Job]] = {kind: type(example.job) for kind, example in _examples.items()}
