@@ -5,6 +5,7 @@
     histogram.py     `histogram`: counts in intervals
     table.py         `table`: counts of categories, one or two columns, chi-squared
     kaplan_meier.py  `kaplan_meier`: survival curves and the log-rank test; survival/ is what it is made of
+    cox.py           `cox`: proportional hazards regression
     glm.py           `glm`: linear, logistic and Poisson regression; regression/ is what it is made of
     assessment.py    `assessment`: ROC, AUC and calibration of a fitted logistic model
     gradient_boosting.py  `gradient_boosting`: boosted trees; trees/ is what it is made of
@@ -32,6 +33,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from hansa.errors import ProtocolViolation, Refused
 from hansa.jobs import (
     assessment,
+    cox,
     glm,
     gradient_boosting,
     histogram,
@@ -44,7 +46,19 @@ from hansa.jobs import (
 )
 from hansa.jobs.base import Answer, Example, Job
 
-_MODULES = (summary, histogram, table, glm, assessment, gradient_boosting, pca, k_means, meta_analysis, kaplan_meier)
+_MODULES = (
+    summary,
+    histogram,
+    table,
+    glm,
+    assessment,
+    gradient_boosting,
+    pca,
+    k_means,
+    meta_analysis,
+    kaplan_meier,
+    cox,
+)
 
 _examples: dict[str, Example] = {str(type(one.EXAMPLE.job).__struct_config__.tag): one.EXAMPLE for one in _MODULES}
 _kinds: dict[str, type[Job]] = {kind: type(example.job) for kind, example in _examples.items()}
