@@ -21,9 +21,10 @@ from hansa.jobs.example import mixed_table
 from hansa.jobs.exhibit import Method
 from hansa.jobs.levels import Levels
 from hansa.jobs.regression import design, formula, scaling
+from hansa.jobs.regression.fitting import Coefficient
 from hansa.jobs.regression.formula import Formula
 from hansa.jobs.survival import concluding, iterating, passes
-from hansa.jobs.survival.cox_answer import CoxAnswer, Test
+from hansa.jobs.survival.cox_answer import Baseline, CoxAnswer, Test
 from hansa.jobs.survival.grid import Axis, EventColumn, Horizon, StartColumn, TimeColumn, Width
 from hansa.jobs.survival.iterating import Iteration
 from hansa.jobs.survival.likelihood import Ties
@@ -42,10 +43,10 @@ class Cox(Job, frozen=True, tag="cox", kw_only=True, forbid_unknown_fields=True)
     title: ClassVar[str] = "Cox regression"
     open_ended: ClassVar[bool] = True
     learns: ClassVar[str] = (
-        "which categories occur, magnitudes and means of the columns, and of every iteration the score, the "
-        "information matrix and the log-likelihood; with a common baseline instead of these, at every interval with an "
-        "event, rows at risk, events, and sums and products of the columns over both, weighted by hazard: where one row "
-        "alone leaves between two of them, or alone has the event, these are that row's own columns"
+        "which categories occur, magnitudes and means of the columns, and of every iteration the score, the information "
+        "matrix and the log-likelihood; with a common baseline instead of these, at every interval with an event, rows "
+        "at risk, events, and sums and products of the columns over both, weighted by hazard: where one row alone "
+        "leaves between two of these intervals, they tell that row's own columns"
     )
     method: ClassVar[Method | None] = Method(
         "The hazard of a row is a baseline hazard, which may be any, times exp(η) with η linear in the columns. The "
@@ -240,7 +241,8 @@ EXAMPLE = Example(
     answer=CoxAnswer(
         notes=(
             "times are rounded up to multiples of 1, which leaves whole numbers as they are",
-            "one baseline for all sites: the hub and the sites saw sums of the columns over the risk set of each interval with an event, and who knows when a row left may find its columns between two of them",
+            "one baseline for all sites: the hub and the sites saw sums of the columns over the risk set of each "
+            "interval with an event, and who knows when a row left may find its columns between two of them",
             "rows left out because they miss a value or enter after the horizon: 1",
         ),
         formula="age + ward",

@@ -21,7 +21,7 @@ def advance(now: Iteration, step: Step, total: Total, asked: Asked, labels: Sequ
     again = iterating.far_again(now, total, asked, labels)
     if again is not None:
         return again
-    rows, dropped, events = passes.refuse_few(total, asked, labels)
+    rows, events = passes.refuse_few(total, asked, labels)
     part = iterating.found(now, step, total, asked)
     counted = (rows, events, total.sites)
     if part is None or iterating.worse(now, part, counted):

@@ -176,16 +176,16 @@ def share(stage: Stage, table: Table, asked: Asked, wanted: Sequence[str]) -> Co
 # ---- what follows from the totals ----
 
 
-def refuse_few(total: Total, asked: Asked, labels: Sequence[str]) -> tuple[int, int, int]:
-    """Complete rows, other rows, events."""
-    rows, dropped, events = (round(number) for number in total.real("rows"))
+def refuse_few(total: Total, asked: Asked, labels: Sequence[str]) -> tuple[int, int]:
+    """Complete rows and their events."""
+    rows, _, events = (round(number) for number in total.real("rows"))
     if rows == 0:
         raise Refused("no rows are complete in the columns of the question")
     if events == 0:
         raise Refused(f"there is no event: '{asked.axis.event}' is 0 in every complete row up to the horizon")
     if rows <= len(labels):
         raise Refused(f"there are no more complete rows than the {len(labels)} coefficients of the formula")
-    return rows, dropped, events
+    return rows, events
 
 
 def found(stage: Open, total: Total, asked: Asked, wanted: Sequence[str]) -> Magnitudes:
@@ -211,7 +211,7 @@ def sized(stage: Magnitudes, total: Total, asked: Asked, labels: Sequence[str]) 
 
 
 def centred(stage: Means, total: Total, asked: Asked, labels: Sequence[str]) -> Spreads:
-    rows, _, _ = refuse_few(total, asked, labels)
+    rows, _ = refuse_few(total, asked, labels)
     centres = np.ldexp(total.real("sums"), np.array(stage.exponents, dtype=np.int64)) / rows
     tied = np.flatnonzero(np.rint(total.real("events")) > 1).tolist() if asked.common else ()
     return Spreads(stage.frame, stage.exponents, tuple(centres.tolist()), float(rows), tuple(tied))
