@@ -43,10 +43,10 @@ class Cox(Job, frozen=True, tag="cox", kw_only=True, forbid_unknown_fields=True)
     title: ClassVar[str] = "Cox regression"
     open_ended: ClassVar[bool] = True
     learns: ClassVar[str] = (
-        "which categories occur, magnitudes and means of the columns, and of every iteration the score, the information "
-        "matrix and the log-likelihood; with a common baseline instead of these, at every interval with an event, rows "
-        "at risk, events, and sums and products of the columns over both, weighted by hazard: where one row alone "
-        "leaves between two of these intervals, they tell that row's own columns"
+        "which categories occur, magnitudes and means of the columns, and of every iteration the score, the "
+        "information matrix and the log-likelihood; with a common baseline instead of these, at every interval with an "
+        "event, rows at risk, events, and sums and products of the columns over both, weighted by hazard: where one "
+        "row alone leaves between two of these intervals, they tell that row's own columns"
     )
     method: ClassVar[Method | None] = Method(
         "The hazard of a row is a baseline hazard, which may be any, times exp(η) with η linear in the columns. The "

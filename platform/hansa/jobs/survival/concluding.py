@@ -11,8 +11,9 @@ from hansa.jobs.regression import fitting, scoring
 from hansa.jobs.regression.scoring import Dependent, Newton
 from hansa.jobs.survival import cox_answer, iterating, passes
 from hansa.jobs.survival.cox_answer import Baseline, CoxAnswer, Test
+from hansa.jobs.survival.grid import Cells
 from hansa.jobs.survival.iterating import Found, Iteration
-from hansa.jobs.survival.likelihood import Terms
+from hansa.jobs.survival.likelihood import Places, Terms
 from hansa.jobs.survival.passes import Asked
 
 
@@ -47,10 +48,10 @@ def _late(now: Iteration, total: Total) -> Array:
     pooled = np.rint(total.real("pooled")) if len(now.frame.cells) > 1 else at_risk
     died = np.bincount(_place(now, union), weights=events, minlength=union.size)
     stays = 1 - np.divide(died, pooled, out=np.zeros_like(died), where=pooled > 0)
-    return np.clip(1 - np.concatenate([[1.0], np.cumprod(stays)[:-1]]), 0.0, 1.0)
+    return np.asarray(np.clip(1 - np.concatenate([[1.0], np.cumprod(stays)[:-1]]), 0.0, 1.0))
 
 
-def _place(now: Iteration, union: iterating.Cells) -> iterating.Places:
+def _place(now: Iteration, union: Cells) -> Places:
     """Where each interval of each stratum is in `union`."""
     return np.searchsorted(union, np.concatenate([np.array(cells, dtype=np.int64) for cells in now.frame.cells]))
 
@@ -64,7 +65,8 @@ def _answer(
     errors = np.sqrt(np.diag(newton.covariance))
     wald = float(trial @ _square(part.information, width) @ trial)
     note = asked.axis.note()
-    means, baseline = {}, ()
+    means: dict[str, float] = {}
+    baseline: tuple[Baseline, ...] = ()
     if part.terms is not None:
         middle = total.real("columns")[0] / rows
         means = dict(zip(labels, (np.array(now.centres) + unit * middle).tolist(), strict=True))

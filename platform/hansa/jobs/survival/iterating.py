@@ -96,7 +96,7 @@ def blocks(now: Iteration, asked: Asked, sites: int) -> tuple[Reals | Flags, ...
             reals("loglik", (2,), rows * far, sites),
         )
     size, largest = 1 + width + triangle, rows * math.exp(now.reach)
-    found = [
+    found: list[Reals | Flags] = [
         counted,
         reals("columns", (3, width), rows, sites),
         reals("counts", (2, passes.pairs(now.frame)), rows, sites),

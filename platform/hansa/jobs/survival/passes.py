@@ -124,8 +124,8 @@ def blocks(stage: Stage, asked: Asked, wanted: Sequence[str], sites: int) -> tup
     counted = reals("rows", (3,), magnitude.MAX_ROWS, sites)
     if isinstance(stage, Magnitudes):
         sizes = Flags("magnitudes", (width, magnitude.PLACES))
-        found = (counted, sizes, Flags("unfit", (grid.UNFIT,)))
-        return (*found, Flags("events", (len(stage.frame.strata), asked.axis.last + 1))) if asked.common else found
+        fitness = (counted, sizes, Flags("unfit", (grid.UNFIT,)))
+        return (*fitness, Flags("events", (len(stage.frame.strata), asked.axis.last + 1))) if asked.common else fitness
     if isinstance(stage, Spreads):
         return (counted, Flags("magnitudes", (width, magnitude.PLACES)))
     sums = reals("sums", (width,), magnitude.MAX_ROWS, sites)
