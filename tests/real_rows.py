@@ -33,14 +33,14 @@ def read_json(name: str) -> Any:
 
 
 def read(name: str) -> dict[str, np.ndarray]:
-    """A CSV file's columns: numbers where all are, else text."""
+    """A CSV file's columns: numbers where all are (NaN where empty), else text."""
     with (DATA / name).open() as file:
         rows = list(csv.DictReader(file))
     columns = {}
     for column in rows[0]:
         values = [row[column] for row in rows]
         try:
-            columns[column] = np.array(values, dtype=np.float64)
+            columns[column] = np.array([value or np.nan for value in values], dtype=np.float64)
         except ValueError:
             columns[column] = np.array(values, dtype=object)
     return columns

@@ -192,7 +192,7 @@ class Cox(Job, frozen=True, tag="cox", kw_only=True, forbid_unknown_fields=True)
         if isinstance(now, Open):
             return now
         _refuse_cells(now.frame, asked, isinstance(now, Magnitudes))
-        numbers: list[float] = []
+        numbers: list[float] = [now.rows] if isinstance(now, Means | Spreads) else []
         if isinstance(now, Spreads | Iteration):
             tied = now.tied
             if list(tied) != sorted(set(tied)) or (tied and tied[-1] >= passes.pairs(now.frame)):
@@ -269,19 +269,18 @@ EXAMPLE = Example(
             "wardsouth": Test(chi_squared=7.458009267727482, df=1, p=0.006315481068385328),
             "all": Test(chi_squared=7.524704901491353, df=2, p=0.023229030898394624),
         },
-        means={"age": 55.75, "wardsouth": 0.5833333333333334},
         baseline=(
             Baseline(
                 stratum="all",
                 times=(1.0, 3.0, 6.0, 7.0, 9.0, 13.0),
                 events=(1, 1, 3, 1, 1, 1),
                 hazard=(
-                    0.046746033835665106,
-                    0.10070897129967649,
-                    0.36118108483793915,
-                    0.6035234023873182,
-                    1.0432501844538864,
-                    3.62647022996545,
+                    0.00014716727267287305,
+                    0.0003170550188699909,
+                    0.0011370811774853713,
+                    0.0019000305659264238,
+                    0.00328439167483792,
+                    0.011416962881804847,
                 ),
             ),
         ),

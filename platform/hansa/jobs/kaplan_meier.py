@@ -204,11 +204,12 @@ class KaplanMeier(Job, frozen=True, tag="kaplan_meier", kw_only=True, forbid_unk
             )
             for place in range(len(names[0]))
         ]
-        width_note = axis.note()
+        width_note, marks = axis.note(), tuple(axis.time_of(cell) for cell in grid.nice(last) if cell in cells)
         return KaplanMeierAnswer(
             time=self.time,
             by=self.by or "",
-            groups=tuple(_group(name, own) for name, own in zip(names[0], curves, strict=True)),
+            groups=tuple(_group(name, own, marks) for name, own in zip(names[0], curves, strict=True)),
+            marks=marks,
             logrank=logrank.test(at_risk, events) if self.by else None,
             horizon=horizon,
             horizon_given=axis.horizon is not None,
@@ -254,9 +255,10 @@ def _curve(
     return curve.estimate(counts, horizon)
 
 
-def _group(name: str, own: Curve) -> Group:
+def _group(name: str, own: Curve, marks: tuple[float, ...]) -> Group:
     events, censored = sum(own.events), own.censored_before + sum(own.censored)
-    return Group(name, events + censored, events, censored, own)
+    at_risk = dict(zip(own.times, own.at_risk, strict=True))
+    return Group(name, events + censored, events, censored, tuple(at_risk.get(mark) for mark in marks), own)
 
 
 EXAMPLE = Example(
@@ -289,6 +291,7 @@ EXAMPLE = Example(
                 n=9,
                 events=7,
                 censored=2,
+                at_risk=(9, 9, 3, 1, None),
                 curve=Curve(
                     times=(0.0, 5.0, 6.0, 7.0, 10.0, 13.0, 15.0, 16.0),
                     at_risk=(9, 9, 9, 5, 3, 2, 1, 1),
@@ -339,6 +342,7 @@ EXAMPLE = Example(
                 n=7,
                 events=7,
                 censored=0,
+                at_risk=(7, 3, 1, 1, 1),
                 curve=Curve(
                     times=(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 8.0, 10.0, 15.0, 20.0, 22.0),
                     at_risk=(7, 7, 6, 5, 4, 3, 2, 1, 1, 1, 1),
@@ -406,6 +410,7 @@ EXAMPLE = Example(
                 ),
             ),
         ),
+        marks=(0.0, 5.0, 10.0, 15.0, 20.0),
         logrank=LogRank(
             chi_squared=1.562688600783709,
             df=1,

@@ -16,6 +16,8 @@ from hansa.jobs.survival.iterating import Found, Iteration
 from hansa.jobs.survival.likelihood import Places, Terms
 from hansa.jobs.survival.passes import Asked
 
+_FAR = 300.0  # beyond exp of it a hazard is not told
+
 
 def advance(now: Iteration, step: Step, total: Total, asked: Asked, labels: Sequence[str]) -> Iteration | CoxAnswer:
     """The next trial, half the last step if it led astray, or the answer (with its formula still to be written)."""
@@ -65,12 +67,10 @@ def _answer(
     errors = np.sqrt(np.diag(newton.covariance))
     wald = float(trial @ _square(part.information, width) @ trial)
     note = asked.axis.note()
-    means: dict[str, float] = {}
     baseline: tuple[Baseline, ...] = ()
-    if part.terms is not None:
-        middle = total.real("columns")[0] / rows
-        means = dict(zip(labels, (np.array(now.centres) + unit * middle).tolist(), strict=True))
-        baseline = _baseline(now, part.terms, total, asked, float(trial @ middle))
+    at_zero = -float(trial @ (np.array(now.centres) / unit))
+    if part.terms is not None and abs(at_zero) < _FAR:
+        baseline = _baseline(now, part.terms, total, asked, at_zero)
     return CoxAnswer(
         formula="",
         ties=asked.ties,
@@ -85,7 +85,6 @@ def _answer(
         wald=_test(wald, width),
         score_test=None if now.score_test is None else _test(now.score_test, width),
         proportional=_proportional(now, part, total, newton, labels),
-        means=means,
         baseline=baseline,
         iterations=now.turn + 1,
         precision=_precision(newton, part.errors),
@@ -113,14 +112,14 @@ def _precision(newton: Newton, errors: tuple[float, float]) -> float:
     return float(max((step / np.sqrt(variances)).max(), (variance / variances / 2).max()))
 
 
-def _baseline(now: Iteration, terms: Terms, total: Total, asked: Asked, middle: float) -> tuple[Baseline, ...]:
-    """`middle` is η of a row whose columns are at their means."""
+def _baseline(now: Iteration, terms: Terms, total: Total, asked: Asked, at_zero: float) -> tuple[Baseline, ...]:
+    """`at_zero` is η of a row whose columns are zero."""
     events, before, found = np.rint(total.real("counts"))[1], 0, []
     for name, cells in zip(now.frame.strata, now.frame.cells, strict=True):
         own = slice(before, before + len(cells))
         before += len(cells)
         some = np.flatnonzero(events[own] > 0)
-        hazard = np.cumsum(terms.hazard[own][some]) * math.exp(middle)
+        hazard = np.cumsum(terms.hazard[own][some]) * math.exp(at_zero)
         times = tuple(asked.axis.time_of(cells[place]) for place in some)
         found.append(Baseline(name, times, tuple(int(d) for d in events[own][some]), tuple(hazard.tolist())))
     return tuple(found)
@@ -137,7 +136,7 @@ def _proportional(now: Iteration, part: Found, total: Total, newton: Newton, lab
     middle = float((weights * events).sum() / events.sum())
     weights = weights - middle
     columns = total.real("columns")
-    score = columns[2] - middle * columns[1] - weights @ part.terms.mean
+    score = columns[1] - middle * columns[0] - weights @ part.terms.mean
     crossed = _square(weights @ part.terms.information, width)
     own = _square(weights**2 @ part.terms.information, width)
     rest = own - crossed @ newton.covariance @ crossed

@@ -23,7 +23,7 @@ class Test(Struct, frozen=True):
 
 
 class Baseline(Struct, frozen=True):
-    """Cumulative hazard of a row whose columns are at their means, after each time with events, in one stratum."""
+    """Cumulative hazard of a row whose columns are all zero, after each time with events, in one stratum."""
 
     stratum: str
     times: tuple[float, ...]
@@ -34,9 +34,9 @@ class Baseline(Struct, frozen=True):
 class CoxAnswer(Answer, frozen=True, tag="cox", kw_only=True):
     """As R's coxph gives it. `dropped` rows missed a value or enter after the horizon.
 
-    `score_test` is None if a site left after the first iteration; `proportional` (per column, and of all together:
-    the test of cox.zph on 1 - Kaplan-Meier) and `baseline` are empty if each site has a baseline of its own, the
-    former also if a site left before the last step. `precision` as in a regression.
+    `score_test` is None if a site left after the first iteration. `proportional` (per column, and of all together: the
+    test of cox.zph on 1 - Kaplan-Meier) and `baseline` are empty if each site has a baseline of its own, the latter also
+    where zero is too far from all rows. `precision` is as of any regression.
     """
 
     formula: str
@@ -52,7 +52,6 @@ class CoxAnswer(Answer, frozen=True, tag="cox", kw_only=True):
     wald: Test
     score_test: Test | None
     proportional: dict[str, Test]
-    means: dict[str, float]
     baseline: tuple[Baseline, ...]
     iterations: int
     precision: float
@@ -95,7 +94,7 @@ class CoxAnswer(Answer, frozen=True, tag="cox", kw_only=True):
                 for step in zip(one.times, one.events, one.hazard, strict=True)
             ]
             headings = ("stratum", self.time, "events", "cumulative hazard")
-            sheets.append(Sheet("Baseline, columns at their means", headings, tuple(steps)))
+            sheets.append(Sheet("Baseline, where all columns are zero", headings, tuple(steps)))
         return Exhibit(self._facts(), tuple(sheets), self._plots())
 
     def _facts(self) -> tuple[tuple[str, str], ...]:
@@ -130,7 +129,7 @@ class CoxAnswer(Answer, frozen=True, tag="cox", kw_only=True):
         ]
         lines = tuple(Line(one.stratum, (0.0, *one.times), (0.0, *one.hazard)) for one in self.baseline if one.times)
         if lines:
-            says = "The cumulative hazard of a row whose columns are at their means, over time."
+            says = "The cumulative hazard of a row whose columns are all zero, over time."
             plots.append(Curves(says=says, x=self.time, y="cumulative hazard", lines=lines, stairs=True))
         return tuple(plots)
 

@@ -4,7 +4,8 @@ A curve with all its steps is a list of its rows. So each running count (of entr
 shown as it was when last at least `minimum_cell` had been added to it, and never such that fewer than that (but some)
 are left of its total. Neighbouring steps thereby become one, at the last event that it counts. Everything that is
 shown (rows at risk, survival, errors, median) is computed from these counts alone, so it tells no more than they do.
-Rows at risk without an event are shown only while in truth at least the minimum are at risk.
+The curve ends where fewer than the minimum are at risk: a last step that would stand there is left out, with all that
+it counts, and so are rows at risk.
 O'Keefe, Sparks, McAullay and Loong 2012 compare such ways to show survival.
 """
 
@@ -29,8 +30,8 @@ def running(counts: Sequence[int], total: int, minimum: int) -> list[int]:
     return found
 
 
-def grouped(exact: Counts, rules: Rules) -> Counts | None:
-    """The counts that may be shown, or None if none may. Exact if the minimum is 1."""
+def grouped(exact: Counts, marks: Sequence[float], rules: Rules) -> tuple[Counts, tuple[int | None, ...]] | None:
+    """The counts that may be shown, and rows at risk at `marks`; None if none may. Exact if the minimum is 1."""
     least, size = rules.minimum_cell, len(exact.times)
     deaths, censored = sum(exact.events), exact.censored_before + sum(exact.censored)
     n = deaths + censored
@@ -44,37 +45,42 @@ def grouped(exact: Counts, rules: Rules) -> Counts | None:
     came = [deaths + left_out if count == n else count for count in entered]
     left = running(gone.tolist(), censored, least)
     rows: list[tuple[int, int, int, int]] = []  # place, at risk, events, within
+    known: dict[float, int] = {}
     past, waiting, first = 0, 0, 0
     for place, events in enumerate(exact.events):
+        here = came[place] - past - left[place]
+        if min(exact.at_risk[place], here) >= least:
+            known[exact.times[place]] = _nearest(here, rules)
+            if not events and not waiting:
+                rows.append((place, here, 0, 0))
         if events and not waiting:
             first = place
         waiting += events
         rest = deaths - past - waiting
         at_risk, within = came[first] - past - left[first], left[place] - left[first]
-        if events and waiting >= least and (rest == 0 or rest >= least) and at_risk - within / 2 >= waiting:
+        enough = waiting >= least and at_risk - within / 2 >= waiting and exact.at_risk[place] >= least
+        if events and enough and (rest == 0 or rest >= least):
             rows.append((place, at_risk, waiting, within))
             past, waiting = past + waiting, 0
-        elif not events and min(exact.at_risk[place], came[place] - past - left[place]) >= least:
-            rows.append((place, came[place] - past - left[place], 0, 0))
     if waiting:
-        return None  # late entries that may not be shown leave fewer at risk than have their event
-    return _rounded(exact, rows, [*left, left_out], rules)
+        rows = [row for row in rows if row[0] < first]
+        known = {time: count for time, count in known.items() if time <= exact.times[first]}
+    return _rounded(exact, rows, [*left, left_out], rules), tuple(known.get(mark) for mark in marks)
+
+
+def _nearest(count: int, rules: Rules) -> int:
+    return rules.round_to * round(count / rules.round_to)
 
 
 def _rounded(exact: Counts, rows: Sequence[tuple[int, int, int, int]], left: Sequence[int], rules: Rules) -> Counts:
-    unit = rules.round_to
-
-    def nearest(count: int) -> int:
-        return unit * round(count / unit)
-
     places = [place for place, *_ in rows]
     ends = [*(left[place] for place in places[1:]), left[-1]]
-    between = [nearest(end - left[place]) for place, end in zip(places, ends, strict=True)]
+    between = [_nearest(end - left[place], rules) for place, end in zip(places, ends, strict=True)]
     return Counts(
         tuple(exact.times[place] for place in places),
-        tuple(nearest(at_risk) for _, at_risk, _, _ in rows),
-        tuple(nearest(events) for _, _, events, _ in rows),
+        tuple(_nearest(at_risk, rules) for _, at_risk, _, _ in rows),
+        tuple(_nearest(events, rules) for _, _, events, _ in rows),
         tuple(between),
-        tuple(nearest(within) for *_, within in rows),
-        nearest(left[places[0]] if places else left[-1]),
+        tuple(_nearest(within, rules) for *_, within in rows),
+        _nearest(left[places[0]] if places else left[-1], rules),
     )

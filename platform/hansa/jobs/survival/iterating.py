@@ -98,7 +98,7 @@ def blocks(now: Iteration, asked: Asked, sites: int) -> tuple[Reals | Flags, ...
     size, largest = 1 + width + triangle, rows * math.exp(now.reach)
     found: list[Reals | Flags] = [
         counted,
-        reals("columns", (3, width), rows, sites),
+        reals("columns", (2, width), rows, sites),
         reals("counts", (2, passes.pairs(now.frame)), rows, sites),
         reals("risk", (passes.pairs(now.frame), size), largest, sites),
         Flags("reach", (RUNGS,)),
@@ -147,7 +147,7 @@ def _common(now: Iteration, own: Own, z: Array, asked: Asked) -> Contribution:
         before += cells.size
     died, union = own.rows.died, every(now.frame)
     late = _late(now, own.rows.exit, union)
-    columns = np.array([z.sum(axis=0), z[died].sum(axis=0), (z[died] * late[died, None]).sum(axis=0)])
+    columns = np.array([z[died].sum(axis=0), (z[died] * late[died, None]).sum(axis=0)])
     found = {
         "rows": own.counted,
         "columns": columns,
@@ -201,9 +201,9 @@ def found(now: Iteration, step: Step, total: Total, asked: Asked) -> Found | Non
     columns = total.real("columns")
     lost = 4 * rounding["risk"] * float(terms.hazard.sum()) + 2.0**-48 * float(events.sum())
     return Found(
-        columns[1] - terms.mean.sum(axis=0),
+        columns[0] - terms.mean.sum(axis=0),
         terms.information.sum(axis=0),
-        float(np.array(now.trial) @ columns[1] - terms.log.sum()),
+        float(np.array(now.trial) @ columns[0] - terms.log.sum()),
         -float(likelihood.null_log(events, at_risk, places, asked.ties).sum()),
         (lost + rounding["columns"], 4 * lost),
         terms,

@@ -8,19 +8,21 @@ from msgspec.structs import replace
 from hansa.jobs.base import Answer
 from hansa.jobs.exhibit import Cell, Curves, Exhibit, Line, Sheet
 from hansa.jobs.survival import curve, grouping
-from hansa.jobs.survival.curve import Curve
+from hansa.jobs.survival.curve import Counts, Curve
 from hansa.jobs.survival.logrank import LogRank
 from hansa.privacy import disclosure
 from hansa.privacy.disclosure import Rules
 
 
 class Group(Struct, frozen=True):
-    """One curve. A count that is left out is None, and then the curve may have no steps."""
+    """One curve, and its rows at risk at the answer's `marks`. A count that is left out is None, and then the curve may
+    have no steps."""
 
     name: str
     n: int | None
     events: int | None
     censored: int | None
+    at_risk: tuple[int | None, ...]
     curve: Curve
 
 
@@ -31,6 +33,7 @@ class KaplanMeierAnswer(Answer, frozen=True, tag="kaplan_meier", kw_only=True):
     time: str
     by: str
     groups: tuple[Group, ...]
+    marks: tuple[float, ...]
     logrank: LogRank | None
     horizon: float
     horizon_given: bool
@@ -40,17 +43,16 @@ class KaplanMeierAnswer(Answer, frozen=True, tag="kaplan_meier", kw_only=True):
     def disclosed(self, rules: Rules) -> "KaplanMeierAnswer":
         """Steps are counted together until each is of enough rows (`grouping.py`), and the estimates computed from what
         is left. The log-rank test is None if a group's curve can't be shown, or if counts are rounded."""
-        found = [grouping.grouped(group.curve, rules) for group in self.groups]
-        horizon = self.horizon
-        if rules.minimum_cell > 1 and not self.horizon_given:  # the longest time is somebody's
-            horizon = max((counts.times[-1] for counts in found if counts and counts.times), default=0.0)
+        found = [grouping.grouped(group.curve, self.marks, rules) for group in self.groups]
+        horizon = self.horizon if rules.minimum_cell == 1 else self._shown_until(found)
         groups = []
         for group, counts in zip(self.groups, found, strict=True):
-            shown = curve.estimate(counts or grouping.NOTHING, horizon)
-            cells, n = disclosure.line([group.events or 0, group.censored or 0], rules)
             if counts is None:
-                cells, n = (None, None), disclosure.shown(group.n or 0, rules)
-            groups.append(Group(group.name, n, cells[0], cells[1], shown))
+                n, nothing = disclosure.shown(group.n or 0, rules), curve.estimate(grouping.NOTHING, horizon)
+                groups.append(Group(group.name, n, None, None, (None,) * len(self.marks), nothing))
+                continue
+            cells, n = disclosure.line([group.events or 0, group.censored or 0], rules)
+            groups.append(Group(group.name, n, cells[0], cells[1], counts[1], curve.estimate(counts[0], horizon)))
         dropped = disclosure.shown(self.dropped or 0, rules)
         whole = None not in found and rules.round_to == 1
         changed = tuple(groups) != self.groups
@@ -63,6 +65,16 @@ class KaplanMeierAnswer(Answer, frozen=True, tag="kaplan_meier", kw_only=True):
             notes=notes(self.width_note, dropped, rules.minimum_cell if changed else 1)
             + disclosure.note(rules, changed or dropped is None),
         )
+
+    def _shown_until(self, found: Sequence[tuple[Counts, tuple[int | None, ...]] | None]) -> float:
+        """A horizon that the question gave, if no curve ends before. The longest time is somebody's, so else it is the
+        last time that all curves show."""
+        shown = [counts for counts, _ in filter(None, found) if counts.times]
+        pairs = zip(found, self.groups, strict=True)
+        whole = [counts and sum(counts[0].events) == group.events for counts, group in pairs]
+        if self.horizon_given and all(whole):
+            return self.horizon
+        return min((counts.times[-1] for counts in shown), default=0.0)
 
     def exhibit(self) -> Exhibit:
         drawn = [group for group in self.groups if group.curve.times]
@@ -120,10 +132,8 @@ class KaplanMeierAnswer(Answer, frozen=True, tag="kaplan_meier", kw_only=True):
         return Sheet(f"Groups; mean restricted to {self.horizon:g}", headings, rows)
 
     def _plot(self, drawn: Sequence[Group]) -> Curves:
-        marks = sorted({time for group in drawn for time in group.curve.times if _without_event(group.curve, time)})
-        at_risk = [dict(zip(group.curve.times, group.curve.at_risk, strict=True)) for group in drawn]
-        rows = tuple((group.name, *map(risk.get, marks)) for group, risk in zip(drawn, at_risk, strict=True))
-        beneath = Sheet("At risk", (self.by or "rows", *(f"{mark:g}" for mark in marks)), rows) if marks else None
+        rows = tuple((group.name, *group.at_risk) for group in drawn)
+        beneath = Sheet("At risk", (self.by or "rows", *(f"{mark:g}" for mark in self.marks)), rows)
         return Curves(
             says="The share of each group without the event, over time, with 95 % intervals; rows at risk beneath.",
             x=self.time,
@@ -142,16 +152,11 @@ def notes(width_note: str, dropped: int | None, minimum: int = 1) -> tuple[str, 
     if minimum > 1:
         found.append(
             f"events, entries and censored rows are counted in groups of at least {minimum}: a step stands at its last "
-            "event, half of those censored within it count as at risk, and where fewer are left none are shown"
+            "event, half of those censored within it count as at risk, and the curve ends where fewer are at risk"
         )
     else:
         found.append("each step is exact, so whoever knows that somebody had the event in an interval finds the step")
     return tuple(found)
-
-
-def _without_event(own: Curve, time: float) -> bool:
-    """Whether `time` is one of those that are there for the rows at risk. It may have events in another group."""
-    return any(one == time and not events for one, events in zip(own.times, own.events, strict=True))
 
 
 def _line(group: Group) -> Line:

@@ -64,8 +64,11 @@ class Magnitudes(Struct, frozen=True, tag="magnitudes"):
 
 
 class Means(Struct, frozen=True, tag="means"):
+    """Every number of a column is below 2^exponent, and there are `rows` of them."""
+
     frame: Frame
     exponents: tuple[int, ...]
+    rows: float
 
 
 class Spreads(Struct, frozen=True, tag="spreads"):
@@ -128,10 +131,10 @@ def blocks(stage: Stage, asked: Asked, wanted: Sequence[str], sites: int) -> tup
         return (*fitness, Flags("events", (len(stage.frame.strata), asked.axis.last + 1))) if asked.common else fitness
     if isinstance(stage, Spreads):
         return (counted, Flags("magnitudes", (width, magnitude.PLACES)))
-    sums = reals("sums", (width,), magnitude.MAX_ROWS, sites)
+    sums = reals("sums", (width,), stage.rows, sites)
     if not asked.common:
         return (counted, sums)
-    return (counted, sums, reals("events", (pairs(stage.frame),), magnitude.MAX_ROWS, sites))
+    return (counted, sums, reals("events", (pairs(stage.frame),), stage.rows, sites))
 
 
 def pairs(frame: Frame) -> int:
@@ -198,7 +201,7 @@ def found(stage: Open, total: Total, asked: Asked, wanted: Sequence[str]) -> Mag
 
 def sized(stage: Magnitudes, total: Total, asked: Asked, labels: Sequence[str]) -> Means:
     grid.refuse_unfit(total.flag("unfit"), asked.axis)
-    refuse_few(total, asked, labels)
+    rows, _ = refuse_few(total, asked, labels)
     exponents = magnitude.exponents(total.flag("magnitudes"))
     for label, exponent in zip(labels, exponents, strict=True):
         if exponent is None:
@@ -207,7 +210,7 @@ def sized(stage: Magnitudes, total: Total, asked: Asked, labels: Sequence[str]) 
     if asked.common:
         cells = tuple(tuple(np.flatnonzero(row).tolist()) for row in total.flag("events"))
     frame = Frame(stage.frame.categories, stage.frame.strata, cells)
-    return Means(frame, tuple(exponent for exponent in exponents if exponent is not None))
+    return Means(frame, tuple(exponent for exponent in exponents if exponent is not None), float(rows))
 
 
 def centred(stage: Means, total: Total, asked: Asked, labels: Sequence[str]) -> Spreads:

@@ -37,10 +37,11 @@ def sums(rows: Followed, cells: Cells, z: Array, weight: Array) -> Sums:
     begin, end = _where(rows, cells)
     late = begin > 0
 
+    leaving, coming = _tally(end, cells.size + 1), _tally(begin[late], cells.size + 1)
+
     def running(values: Array) -> Array:
-        leaving = _tally(end, values, cells.size + 1)[1:]
-        coming = _tally(begin[late], values[late], cells.size + 1)[1:]
-        return np.asarray(np.cumsum(leaving[::-1], axis=0)[::-1] - np.cumsum(coming[::-1], axis=0)[::-1])
+        out, into = leaving(values)[1:], coming(values[late])[1:]
+        return np.asarray(np.cumsum(out[::-1], axis=0)[::-1] - np.cumsum(into[::-1], axis=0)[::-1])
 
     return _moments(running, z, weight)
 
@@ -50,7 +51,7 @@ def tied(rows: Followed, cells: Cells, places: Places, z: Array, weight: Array) 
     seen, place = _died(rows, cells)
     kept = np.isin(place, places)
     seen, place = seen[kept], np.searchsorted(places, place[kept])
-    return _moments(lambda values: _tally(place, values, places.size), z[seen], weight[seen])
+    return _moments(_tally(place, places.size), z[seen], weight[seen])
 
 
 def _moments(total: Callable[[Array], Array], z: Array, weight: Array) -> Sums:
@@ -60,14 +61,18 @@ def _moments(total: Callable[[Array], Array], z: Array, weight: Array) -> Sums:
     return Sums(total(weight[:, None])[:, 0], total(weighted), np.concatenate(second, axis=1))
 
 
-def _tally(place: Places, values: Array, size: int) -> Array:
-    """(size, m): the rows of `values` added up per place."""
+def _tally(place: Places, size: int) -> Callable[[Array], Array]:
+    """Adds up (rows, m) numbers per place, which makes (size, m) of them."""
     order = np.argsort(place, kind="stable")
-    found = np.zeros((size, values.shape[1]))
-    if order.size:
-        starts = np.flatnonzero(np.diff(place[order], prepend=-1))
-        found[place[order][starts]] = np.add.reduceat(values[order], starts, axis=0)
-    return found
+    starts = np.flatnonzero(np.diff(place[order], prepend=-1))
+
+    def total(values: Array) -> Array:
+        found = np.zeros((size, values.shape[1]))
+        if order.size:
+            found[place[order][starts]] = np.add.reduceat(values[order], starts, axis=0)
+        return found
+
+    return total
 
 
 # ---- what a site with a baseline of its own adds ----
