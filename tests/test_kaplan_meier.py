@@ -323,6 +323,35 @@ def test_a_running_count_moves_by_enough_and_leaves_enough() -> None:
             assert minimum > 1 or grouping.running(counts.tolist(), total, 1) == counts.tolist()
 
 
+@pytest.mark.parametrize("minimum", [1, 2, 5, 10])
+def test_whatever_the_rows_no_count_below_the_minimum_is_shown(minimum: int) -> None:
+    for seed in range(60):
+        chance = np.random.default_rng(seed)
+        n = int(chance.integers(1, 80))
+        time = chance.integers(0, chance.integers(2, 30), n) + 1.0
+        columns = {
+            "t": time,
+            "e": (chance.random(n) < chance.random()) * 1.0,
+            "s": np.floor(time * chance.random(n)),
+            "g": chance.integers(0, 2, n) * 1.0,
+        }
+        start = "s" if seed % 2 else None
+        exact = survive(KaplanMeier(time="t", event="e", width=1.0, start=start, by="g"), dealt(columns, 2))
+        for unit in (1, 3):
+            shown = exact.disclosed(Rules(minimum_cell=minimum, round_to=unit))
+            assert shown == exact or minimum > 1 or unit > 1
+            for group in shown.groups:
+                curve = group.curve
+                counts = (*curve.events, *curve.censored, *curve.within, curve.censored_before)
+                alone = [
+                    count for count in (group.n, group.events, group.censored, *group.at_risk) if count is not None
+                ]
+                assert unit > 1 or all(count == 0 or count >= minimum for count in (*counts, *alone))
+                assert list(curve.survival) == sorted(curve.survival, reverse=True)
+                assert all(0 <= survival <= 1 for survival in curve.survival)
+            shown.exhibit()
+
+
 def test_late_entries_come_in_groups_too_and_rounded_counts_are_all_that_is_used() -> None:
     rows = read("stanford_heart.csv")
     exact = survive(KaplanMeier(time="stop", event="event", start="start", width=0.5), dealt(rows, 3))

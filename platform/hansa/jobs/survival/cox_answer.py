@@ -35,7 +35,7 @@ class CoxAnswer(Answer, frozen=True, tag="cox", kw_only=True):
     """As R's coxph gives it. `dropped` rows missed a value or enter after the horizon.
 
     `score_test` is None if a site left after the first iteration. `proportional` (per column, and of all together: the
-    test of cox.zph on 1 - Kaplan-Meier) and `baseline` are empty if each site has a baseline of its own, the latter also
+    test of cox.zph on 1 - Kaplan-Meier) and `baseline` are empty if each site has its own baseline, the latter also
     where zero is too far from all rows. `precision` is as of any regression.
     """
 

@@ -74,7 +74,7 @@ def _nearest(count: int, rules: Rules) -> int:
 
 def _rounded(exact: Counts, rows: Sequence[tuple[int, int, int, int]], left: Sequence[int], rules: Rules) -> Counts:
     places = [place for place, *_ in rows]
-    ends = [*(left[place] for place in places[1:]), left[-1]]
+    ends = [*(left[place] for place in places[1:]), left[-1]][: len(places)]
     between = [_nearest(end - left[place], rules) for place, end in zip(places, ends, strict=True)]
     return Counts(
         tuple(exact.times[place] for place in places),
