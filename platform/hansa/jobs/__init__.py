@@ -12,6 +12,8 @@
     pca.py           `pca`: principal components; multivariate/ is what it and k_means are made of
     meta_analysis.py `meta_analysis`: each site's own regression, combined
     k_means.py       `k_means`: clusters of rows by their nearest centre
+    correlation.py   `correlation`: Pearson's, of each pair of columns
+    centring.py      sums of squares and products that lose no digits
     magnitude.py     how large numbers are, found without seeing them
     levels.py        the categories of a column, declared or found
     brackets.py      quantiles between two bounds
@@ -33,6 +35,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from hansa.errors import ProtocolViolation, Refused
 from hansa.jobs import (
     assessment,
+    correlation,
     cox,
     glm,
     gradient_boosting,
@@ -58,6 +61,7 @@ _MODULES = (
     meta_analysis,
     kaplan_meier,
     cox,
+    correlation,
 )
 
 _examples: dict[str, Example] = {str(type(one.EXAMPLE.job).__struct_config__.tag): one.EXAMPLE for one in _MODULES}
