@@ -13,6 +13,8 @@
     meta_analysis.py `meta_analysis`: each site's own regression, combined
     k_means.py       `k_means`: clusters of rows by their nearest centre
     correlation.py   `correlation`: Pearson's, of each pair of columns
+    t_test.py        `t_test`: Welch's and Student's tests of means
+    anova.py         `anova`: one-way analysis of variance; groups.py is what the two have in common
     centring.py      sums of squares and products that lose no digits
     magnitude.py     how large numbers are, found without seeing them
     levels.py        the categories of a column, declared or found
@@ -34,6 +36,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from hansa.errors import ProtocolViolation, Refused
 from hansa.jobs import (
+    anova,
     assessment,
     correlation,
     cox,
@@ -45,6 +48,7 @@ from hansa.jobs import (
     meta_analysis,
     pca,
     summary,
+    t_test,
     table,
 )
 from hansa.jobs.base import Answer, Example, Job
@@ -62,6 +66,8 @@ _MODULES = (
     kaplan_meier,
     cox,
     correlation,
+    t_test,
+    anova,
 )
 
 _examples: dict[str, Example] = {str(type(one.EXAMPLE.job).__struct_config__.tag): one.EXAMPLE for one in _MODULES}

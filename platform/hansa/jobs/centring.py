@@ -124,16 +124,17 @@ def moments(scales: Sequence[Scale], counts: Array, step: Step, total: Total) ->
     """With S = Σz and Q = Σz²: mean = centre + 2^spread S/n, and the sum of squares 4^spread (Q - S²/n)."""
     rounding = roundings(step, total)
     found = []
-    for scale, count, first, second in zip(scales, counts, total.real("first"), total.real("second"), strict=True):
+    sums = zip(total.real("first").tolist(), total.real("second").tolist(), strict=True)
+    for scale, count, (first, second) in zip(scales, counts, sums, strict=True):
         n, unit = max(float(count), 1.0), math.ldexp(1.0, scale.spread)
-        squares = max(float(second - first * first / n), 0.0)
+        squares = max(second - first * first / n, 0.0)
         spent = rounding["second"] + rounding["first"] * (2 * abs(first) + rounding["first"]) / n
-        spent += 2.0**-50 * float(second + first * first / n)
+        spent += 2.0**-50 * (second + first * first / n)
         found.append(
             Moments(
                 count=int(count),
                 centre=scale.centre,
-                offset=unit * float(first) / n,
+                offset=unit * first / n,
                 offset_precision=unit * (rounding["first"] / n + 2.0**-52),
                 squares=unit * unit * squares if squares > spent else 0.0,
                 squares_precision=unit * unit * spent,
