@@ -39,14 +39,22 @@ def _widget(field: Field, key: str, columns: Mapping[str, Column]) -> Any:
         return st.selectbox(label, field.choices, start, key=key, help=field.description, placeholder="Choose one")
     if sort in ("number", "integer"):
         return _number(field, key, label)
-    if sort == "list":
-        return st.multiselect(
-            label, field.default or [], field.default, key=key, help=field.description, accept_new_options=True
-        )
+    if sort in ("list", "numbers"):
+        start = [str(entry) for entry in field.default or ()]
+        entries = st.multiselect(label, start, start, key=key, help=field.description, accept_new_options=True)
+        return entries if sort == "list" else [_read(entry) for entry in entries]
     value = st.text_input(label, field.default or "", key=key, help=field.description).strip()
     if sort == "formula":
         st.caption("Columns: " + ", ".join(f"`{name}`" for name in columns if "`" not in name))
     return value
+
+
+def _read(entry: str) -> float | str:
+    """A number that was typed in; what is none stays text, which the kind refuses in a sentence."""
+    try:
+        return float(entry)
+    except ValueError:
+        return entry
 
 
 def _columns(field: Field, key: str, label: str, columns: Mapping[str, Column]) -> Any:

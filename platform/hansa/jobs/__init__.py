@@ -15,6 +15,7 @@
     correlation.py   `correlation`: Pearson's, of each pair of columns
     t_test.py        `t_test`: Welch's and Student's tests of means
     anova.py         `anova`: one-way analysis of variance; groups.py is what the two have in common
+    quantiles.py     `quantiles`: any of them, each as an interval of at least so many rows
     centring.py      sums of squares and products that lose no digits
     magnitude.py     how large numbers are, found without seeing them
     levels.py        the categories of a column, declared or found
@@ -47,6 +48,7 @@ from hansa.jobs import (
     kaplan_meier,
     meta_analysis,
     pca,
+    quantiles,
     summary,
     t_test,
     table,
@@ -68,6 +70,7 @@ _MODULES = (
     correlation,
     t_test,
     anova,
+    quantiles,
 )
 
 _examples: dict[str, Example] = {str(type(one.EXAMPLE.job).__struct_config__.tag): one.EXAMPLE for one in _MODULES}
@@ -96,7 +99,9 @@ class Field(Struct, frozen=True, kw_only=True):
     name: str
     title: str
     description: str
-    type: Literal["text", "number", "integer", "choice", "list", "levels", "ranges", "column", "columns", "formula"]
+    type: Literal[
+        "text", "number", "integer", "choice", "list", "levels", "ranges", "column", "columns", "formula", "numbers"
+    ]
     choices: tuple[str, ...] = ()
     default: Any = None
     required: bool = False
@@ -162,7 +167,7 @@ def _field(field: msgspec.structs.FieldInfo) -> Field:
     sort: Any = meta.get("extra", {}).get("form") or _sort(type_)
     default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
     if default is UNSET:  # left out of a plan that does not use it, so that a plan of before keeps its bytes
-        default = {}
+        default = {"choice": next(iter(choices), ""), "column": None}.get(sort, {})
     return Field(
         name=field.encode_name,
         title=meta.get("title", field.encode_name),
@@ -205,6 +210,7 @@ def _due(field: Field) -> str:
         "integer": "a whole number",
         "choice": f"one of {', '.join(field.choices)}",
         "list": "a list of texts",
+        "numbers": "a list of numbers",
         "levels": "a mapping from column names to lists of categories",
         "ranges": "a mapping from column names to two numbers each, the least and the largest",
         "column": "the name of a column",

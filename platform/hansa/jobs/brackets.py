@@ -48,8 +48,8 @@ def narrow(brackets: Sequence[Divided], ranks: Array, count: int, limit: float) 
     )
 
 
-def whole(limit: float, rows: float) -> Divided:
-    return _divided(-limit, limit, rows)
+def whole(limit: float, rows: float, floor: int = FLOOR) -> Divided:
+    return divided(-limit, limit, rows, floor)
 
 
 def within(part: Divided, low: float, high: float) -> Divided:
@@ -64,20 +64,25 @@ def _edges(bracket: Divided) -> Array:
 
 
 def _bracket(part: Divided, row: Array, rank: int, limit: float) -> Divided:
+    return divided(*settled(part, row, rank, limit))
+
+
+def settled(part: Divided, row: Array, rank: int, limit: float, floor: int = FLOOR) -> tuple[float, float, float]:
+    """Where the row of this rank lies, and the rows there: at least `floor` of them, or all there are."""
     below, inside, above = row[0], row[1 : part.parts + 1], row[-1]
     if rank <= below:
         low, high, rows = -limit, part.low, below
     elif rank > below + inside.sum():
         low, high, rows = part.high, limit, above
     else:
-        low, high, rows = _widened(part, inside, int(np.searchsorted(np.cumsum(inside), rank - below)))
-    return whole(limit, row.sum()) if rows < FLOOR else _divided(low, high, rows)
+        low, high, rows = _widened(part, inside, int(np.searchsorted(np.cumsum(inside), rank - below)), floor)
+    return (-limit, limit, float(row.sum())) if rows < floor else (low, high, float(rows))
 
 
-def _widened(part: Divided, inside: Array, place: int) -> tuple[float, float, float]:
-    """From `place` to the emptier neighbour, until there are `FLOOR` rows or no more parts."""
+def _widened(part: Divided, inside: Array, place: int, floor: int) -> tuple[float, float, float]:
+    """From `place` to the emptier neighbour, until there are `floor` rows or no more parts."""
     first = last = place
-    while inside[first : last + 1].sum() < FLOOR and last + 1 - first < part.parts:
+    while inside[first : last + 1].sum() < floor and last + 1 - first < part.parts:
         left = inside[first - 1] if first > 0 else np.inf
         right = inside[last + 1] if last + 1 < part.parts else np.inf
         first, last = (first - 1, last) if left <= right else (first, last + 1)
@@ -85,6 +90,6 @@ def _widened(part: Divided, inside: Array, place: int) -> tuple[float, float, fl
     return float(edges[first]), float(edges[last + 1]), float(inside[first : last + 1].sum())
 
 
-def _divided(low: float, high: float, rows: float) -> Divided:
+def divided(low: float, high: float, rows: float, floor: int = FLOOR) -> Divided:
     wide = high - low > 2.0**-44 * max(abs(low), abs(high))  # below that a float64 has no parts to tell apart
-    return Divided(low, high, PARTS if rows >= 2 * FLOOR and wide else 1)
+    return Divided(low, high, PARTS if rows >= 2 * floor and wide else 1)
