@@ -306,7 +306,7 @@ class Answering:
     def _rows(self, run: str, plan: Plan, job: Job) -> Table:
         rows = self._loaded.get(run)
         if rows is None:
-            rows = tables.load(self._settings.source(plan.table), self._home, job.columns())
+            rows = tables.load(self._settings.source(plan.table), self._home, job.columns(), job.lenient)
             if plan.disclosure is not None and plan.noise is None:  # under noise a refusal would tell of rows
                 names = [column.name for column in rows.schema.columns if _numeric(rows, column)]
                 refuse_site(rows.rows, {name: rows.numbers(name) for name in names}, plan.disclosure)

@@ -36,9 +36,9 @@ def schema(source: TableSource, base: Path) -> Schema:
     return Schema(source.name, columns)
 
 
-def load(source: TableSource, base: Path, names: tuple[str, ...]) -> Table:
-    """The rows of `names`, as `jobs.base.Table` wants them."""
-    frame = _read(source, base, names)
+def load(source: TableSource, base: Path, names: tuple[str, ...], lenient: bool = False) -> Table:
+    """The rows of `names`, as `jobs.base.Table` wants them; of those that there are, for a kind that is lenient."""
+    frame = _read(source, base, names, lenient)
     columns = tuple(_column(source, frame[name]) for name in frame.columns)
     values = {column.name: _values(frame[column.name], column) for column in columns}
     return Table(Schema(source.name, columns), frame.height, values)
@@ -60,8 +60,10 @@ def _values(series: pl.Series, column: Column) -> "np.ndarray[tuple[int], np.dty
     return np.array(series.cast(pl.String).to_list(), dtype=object)
 
 
-def _read(source: TableSource, base: Path, names: tuple[str, ...] | None) -> pl.DataFrame:
+def _read(source: TableSource, base: Path, names: tuple[str, ...] | None, lenient: bool = False) -> pl.DataFrame:
     frame = _query(source) if source.url else _file(source, base)
+    if lenient and names is not None:
+        names = tuple(name for name in names if name in frame.columns)
     for name in names or ():
         if name not in frame.columns:
             raise Refused(f"table '{source.name}' has no column '{name}'")

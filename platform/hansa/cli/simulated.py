@@ -23,7 +23,7 @@ def simulate_question(consortium: Consortium, question: Question, rules: Rules) 
     asked = resolve(question, [entry.name for entry in consortium.site], schemas, rules.minimum_sites)
     job, minimum = asked.job, asked.minimum
     columns = (job if question.noise is None else job.under_noise(question.noise)).columns()
-    tables = {site: load(sources[site], Path(), columns) for site in asked.sites}
+    tables = {site: load(sources[site], Path(), columns, job.lenient) for site in asked.sites}
     outcome: dict[str, Any] = {"kind": question.kind, "answer": {}, "participants": [], "remarks": [], "reason": ""}
     try:
         found = simulator.simulate(

@@ -27,6 +27,7 @@ from hansa.errors import NotEnoughSites, Refused
 from hansa.hub import models
 from hansa.hub.actions import Hub
 from hansa.hub.models import Event, Job, Member, Participant
+from hansa.jobs import base
 from hansa.jobs.base import Schema, Table
 from hansa.mail.letters import BESIDE_BYTES, SINCE
 from hansa.messages import HUB, SUITE, Header, decode, letter_size
@@ -84,11 +85,17 @@ def estimate(hub: Hub, question: Question) -> Estimate | None:
 def _simulated(plan: Plan, schemas: Mapping[str, Schema], corrupt: int) -> Simulated | None:
     job = plan.job()
     levels = msgspec.json.decode(plan.parameters).get("levels") or {}
-    tables = {site: _invented(schemas[site], job.columns(), levels) for site in plan.sites}
+    tables = {site: _invented(schemas[site], _there(job, schemas[site]), levels) for site in plan.sites}
     try:
         return simulator.simulate(job, tables, os.urandom, corrupt=corrupt, minimum=plan.minimum_sites)
     except (Refused, NotEnoughSites):
         return None
+
+
+def _there(job: base.Job, schema: Schema) -> tuple[str, ...]:
+    """The columns that a site loads."""
+    held = [column.name for column in schema.columns]
+    return tuple(name for name in job.columns() if name in held or not job.lenient)
 
 
 def _invented(schema: Schema, columns: Sequence[str], levels: Mapping[str, Sequence[str]]) -> Table:

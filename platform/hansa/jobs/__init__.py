@@ -16,6 +16,7 @@
     t_test.py        `t_test`: Welch's and Student's tests of means
     anova.py         `anova`: one-way analysis of variance; groups.py is what the two have in common
     quantiles.py     `quantiles`: any of them, each as an interval of at least so many rows
+    quality.py       `quality`: what columns hold, and where tables differ; checks.py, agreement.py, drift.py
     centring.py      sums of squares and products that lose no digits
     magnitude.py     how large numbers are, found without seeing them
     levels.py        the categories of a column, declared or found
@@ -48,6 +49,7 @@ from hansa.jobs import (
     kaplan_meier,
     meta_analysis,
     pca,
+    quality,
     quantiles,
     summary,
     t_test,
@@ -71,6 +73,7 @@ _MODULES = (
     t_test,
     anova,
     quantiles,
+    quality,
 )
 
 _examples: dict[str, Example] = {str(type(one.EXAMPLE.job).__struct_config__.tag): one.EXAMPLE for one in _MODULES}

@@ -180,6 +180,7 @@ class Job(Struct, frozen=True, tag_field="kind", kw_only=True):
     ring: ClassVar[RingBits] = 64  # in which its totals are added; 32 halves what travels, for large models
     learns: ClassVar[str]  # one sentence: what the totals reveal to whoever receives them, beyond the answer
     open_ended: ClassVar[bool] = False  # whether the rows decide how many steps there are
+    lenient: ClassVar[bool] = False  # whether a table may lack a column that it asks about
     method: ClassVar[Method | None] = None  # what it computes, for a printed report
 
     @abstractmethod
