@@ -13,7 +13,7 @@ from hansa.jobs.base import Answer, Job, Table, encode_state
 from hansa.jobs.centring import Scale
 from hansa.jobs.example import mixed_table, numbers_table
 from hansa.jobs.groups import State
-from hansa.jobs.t_test import TTest, TTestAnswer
+from hansa.jobs.t_tests import TTest, TTestAnswer
 from hansa.jobs.table import Crosstab
 from hansa.privacy.differencing import refuse_revealing
 from hansa.privacy.disclosure import Rules

@@ -43,6 +43,9 @@ def _widget(field: Field, key: str, columns: Mapping[str, Column]) -> Any:
         start = [str(entry) for entry in field.default or ()]
         entries = st.multiselect(label, start, start, key=key, help=field.description, accept_new_options=True)
         return entries if sort == "list" else [_read(entry) for entry in entries]
+    if sort == "coefficients":
+        text = st.text_area(label, key=key, help=field.description, placeholder="(Intercept) = -6.7\nage = 0.05")
+        return dict(_coefficient(line) for line in text.splitlines() if line.strip())
     value = st.text_input(label, field.default or "", key=key, help=field.description).strip()
     if sort == "formula":
         st.caption("Columns: " + ", ".join(f"`{name}`" for name in columns if "`" not in name))
@@ -55,6 +58,14 @@ def _read(entry: str) -> float | str:
         return float(entry)
     except ValueError:
         return entry
+
+
+def _coefficient(line: str) -> tuple[str, float | str]:
+    """A name and its number, `age = 0.05`; spaces or a tab will do for the sign, as when lines of a table are pasted."""
+    name, sign, number = (
+        line.strip().rpartition("=") if "=" in line else line.strip().replace("\t", " ").rpartition(" ")
+    )
+    return (name.strip(), _read(number.strip())) if sign else (line.strip(), "")
 
 
 def _columns(field: Field, key: str, label: str, columns: Mapping[str, Column]) -> Any:

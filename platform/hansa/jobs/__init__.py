@@ -1,29 +1,30 @@
 """What may be asked. One file a kind; `KINDS` is the catalogue.
 
-    base.py          the shape of a job: begin, encode, advance; blocks, steps, totals, tables
-    summary.py       `summary`: count, mean, variance, brackets of quantiles
-    histogram.py     `histogram`: counts in intervals
-    table.py         `table`: counts of categories, one or two columns, chi-squared
-    kaplan_meier.py  `kaplan_meier`: survival curves and the log-rank test; survival/ is what it is made of
-    cox.py           `cox`: proportional hazards regression
-    glm.py           `glm`: linear, logistic and Poisson regression; regression/ is what it is made of
-    assessment.py    `assessment`: ROC, AUC and calibration of a fitted logistic model
+    base.py               the shape of a job: begin, encode, advance; blocks, steps, totals, tables
+    exhibit.py            what an answer shows: facts, sheets of figures, plots
+    summary.py            `summary`: count, mean, variance, brackets of quantiles
+    quality.py            `quality`: what columns hold, and where tables differ; checks.py, agreement.py, drift.py
+    histogram.py          `histogram`: counts in intervals
+    quantiles.py          `quantiles`: any of them, each as an interval of at least so many rows
+    table.py              `table`: counts of categories, one or two columns, chi-squared
+    correlation.py        `correlation`: Pearson's, of each pair of columns
+    t_tests.py            `t_test`: Welch's and Student's tests of means
+    anova.py              `anova`: one-way analysis of variance; groups.py is what the two have in common
+    glm.py                `glm`: linear, logistic and Poisson regression; regression/ is what it is made of
+    assessment.py         `assessment`: ROC, AUC and calibration of a fitted logistic model
+    meta_analysis.py      `meta_analysis`: each site's own regression, combined
+    kaplan_meier.py       `kaplan_meier`: survival curves and the log-rank test; survival/ is what it is made of
+    cox.py                `cox`: proportional hazards regression
+    pca.py                `pca`: principal components; multivariate/ is what it and k_means are made of
+    k_means.py            `k_means`: clusters of rows by their nearest centre
     gradient_boosting.py  `gradient_boosting`: boosted trees; trees/ is what it is made of
-    pca.py           `pca`: principal components; multivariate/ is what it and k_means are made of
-    meta_analysis.py `meta_analysis`: each site's own regression, combined
-    k_means.py       `k_means`: clusters of rows by their nearest centre
-    correlation.py   `correlation`: Pearson's, of each pair of columns
-    t_test.py        `t_test`: Welch's and Student's tests of means
-    anova.py         `anova`: one-way analysis of variance; groups.py is what the two have in common
-    quantiles.py     `quantiles`: any of them, each as an interval of at least so many rows
-    quality.py       `quality`: what columns hold, and where tables differ; checks.py, agreement.py, drift.py
-    centring.py      sums of squares and products that lose no digits
-    magnitude.py     how large numbers are, found without seeing them
-    levels.py        the categories of a column, declared or found
-    brackets.py      quantiles between two bounds
-    under_noise/     the kinds under noise
-    verification.py  whether a step follows from the total before it
-    example.py       the tiny tables of the examples
+    magnitude.py          how large numbers are, found without seeing them
+    centring.py           sums of squares and products that lose no digits
+    levels.py             the categories of a column, declared or found
+    brackets.py           quantiles between two bounds
+    under_noise/          the kinds under noise
+    verification.py       whether a step follows from the total before it
+    example.py            the tiny tables of the examples
 
 A new kind is a file with a `Job`, an `Answer` and an `EXAMPLE`, and its module in `_MODULES`. Another house's is the
 same in a package of its own: `hansa.installed` brings it here.
@@ -52,28 +53,28 @@ from hansa.jobs import (
     quality,
     quantiles,
     summary,
-    t_test,
+    t_tests,
     table,
 )
 from hansa.jobs.base import Answer, Example, Job
 
 _MODULES = (
     summary,
+    quality,
     histogram,
+    quantiles,
     table,
+    correlation,
+    t_tests,
+    anova,
     glm,
     assessment,
-    gradient_boosting,
-    pca,
-    k_means,
     meta_analysis,
     kaplan_meier,
     cox,
-    correlation,
-    t_test,
-    anova,
-    quantiles,
-    quality,
+    pca,
+    k_means,
+    gradient_boosting,
 )
 
 _examples: dict[str, Example] = {str(type(one.EXAMPLE.job).__struct_config__.tag): one.EXAMPLE for one in _MODULES}
@@ -103,7 +104,18 @@ class Field(Struct, frozen=True, kw_only=True):
     title: str
     description: str
     type: Literal[
-        "text", "number", "integer", "choice", "list", "levels", "ranges", "column", "columns", "formula", "numbers"
+        "text",
+        "number",
+        "integer",
+        "choice",
+        "list",
+        "levels",
+        "ranges",
+        "column",
+        "columns",
+        "formula",
+        "numbers",
+        "coefficients",
     ]
     choices: tuple[str, ...] = ()
     default: Any = None
@@ -214,6 +226,7 @@ def _due(field: Field) -> str:
         "choice": f"one of {', '.join(field.choices)}",
         "list": "a list of texts",
         "numbers": "a list of numbers",
+        "coefficients": "a mapping from the names of terms to numbers",
         "levels": "a mapping from column names to lists of categories",
         "ranges": "a mapping from column names to two numbers each, the least and the largest",
         "column": "the name of a column",
