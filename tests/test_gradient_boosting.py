@@ -22,6 +22,7 @@ from hansa.jobs.trees.model import GradientBoostingAnswer, predict
 from hansa.jobs.trees.tree import LEAF
 from hansa.jobs.trees.xgboost_json import render
 from hansa.privacy.disclosure import Rules
+from hansa.simulator import simulate
 from tests.real_rows import DATA, Chance, ask, ask_while_leaving, dealt, joined, read_json, split
 
 REFERENCE = read_json("reference_xgboost.json")
@@ -129,6 +130,12 @@ def test_the_model_file_has_the_fields_that_xgboost_reads() -> None:
             assert (left == -1) == (own.feature[node] == LEAF)
             if left >= 0:
                 assert tree["parents"][left] == tree["parents"][tree["right_children"][node]] == node
+
+
+def test_under_masks_the_same_trees_grow() -> None:
+    tables = {"abcd"[int(site)]: table for site, table in dealt(shaped(), 4).items()}
+    job = GradientBoosting(**SMALL, validation=5)  # type: ignore[arg-type]
+    assert simulate(job, tables, Chance()).answer == ask(job, tables)
 
 
 # ---- validation and stopping ----

@@ -47,7 +47,9 @@ def divided(segments: Segments) -> Array:
     """The edges of a later pass; what lies between two segments is a cell too."""
     if not segments:
         return np.zeros(0)
-    return np.unique(np.concatenate([np.linspace(part.low, part.high, part.parts + 1) for part in segments]))
+    ends = np.array([(part.low, part.high) for part in segments]).reshape(-1)
+    inside = [np.linspace(part.low, part.high, part.parts + 1) for part in segments if part.parts > 1]
+    return np.unique(np.concatenate([ends, *inside]))
 
 
 def check(segments: Segments, bins: int) -> None:

@@ -1,5 +1,4 @@
-"""The answer as a model file of XGBoost: the JSON schema of its documentation, "Introduction to Model IO", as its
-versions 1.7, 2.1 and 3.2 read it.
+"""The answer as a model file of XGBoost: the JSON schema of its "Introduction to Model IO"; 1.7, 2.1 and 3.2 read it.
 
 XGBoost compares 32-bit numbers, so a row whose number lies within 2^-24 of a threshold, relatively, may go the other
 way there. Categories are numeric features called "column=category", 1 or 0.
