@@ -1,7 +1,7 @@
 """One widget for each sort of field that a kind may have."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import streamlit as st
 
@@ -29,27 +29,25 @@ def describe(column: Column) -> str:
 
 def _widget(field: Field, key: str, columns: Mapping[str, Column]) -> Any:
     label = field.title if field.required or field.default else f"{field.title} (optional)"
-    sort = field.type
-    if sort in ("column", "columns"):
-        return _columns(field, key, label, columns)
-    if sort in ("levels", "ranges"):
-        return (_levels if sort == "levels" else _ranges)(field, key, label, columns)
-    if sort == "choice":
-        start = field.choices.index(field.default) if field.default in field.choices else None
-        return st.selectbox(label, field.choices, start, key=key, help=field.description, placeholder="Choose one")
-    if sort in ("number", "integer"):
-        return _number(field, key, label)
-    if sort in ("list", "numbers"):
-        start = [str(entry) for entry in field.default or ()]
-        entries = st.multiselect(label, start, start, key=key, help=field.description, accept_new_options=True)
-        return entries if sort == "list" else [_read(entry) for entry in entries]
-    if sort == "coefficients":
-        text = st.text_area(label, key=key, help=field.description, placeholder="(Intercept) = -6.7\nage = 0.05")
-        return dict(_coefficient(line) for line in text.splitlines() if line.strip())
+    if field.type in _OF_COLUMNS:
+        return _OF_COLUMNS[field.type](field, key, label, columns)
+    if field.type in _ALONE:
+        return _ALONE[field.type](field, key, label)
     value = st.text_input(label, field.default or "", key=key, help=field.description).strip()
-    if sort == "formula":
+    if field.type == "formula":
         st.caption("Columns: " + ", ".join(f"`{name}`" for name in columns if "`" not in name))
     return value
+
+
+def _choice(field: Field, key: str, label: str) -> str | None:
+    start = field.choices.index(field.default) if field.default in field.choices else None
+    return st.selectbox(label, field.choices, start, key=key, help=field.description, placeholder="Choose one")
+
+
+def _list(field: Field, key: str, label: str) -> list[Any]:
+    start = [str(entry) for entry in field.default or ()]
+    entries = st.multiselect(label, start, start, key=key, help=field.description, accept_new_options=True)
+    return entries if field.type == "list" else [_read(entry) for entry in entries]
 
 
 def _read(entry: str) -> float | str:
@@ -60,12 +58,11 @@ def _read(entry: str) -> float | str:
         return entry
 
 
-def _coefficient(line: str) -> tuple[str, float | str]:
-    """A name and its number, `age = 0.05`; spaces or a tab will do for the sign, as when lines of a table are pasted."""
-    name, sign, number = (
-        line.strip().rpartition("=") if "=" in line else line.strip().replace("\t", " ").rpartition(" ")
-    )
-    return (name.strip(), _read(number.strip())) if sign else (line.strip(), "")
+def _coefficients(field: Field, key: str, label: str) -> dict[str, float | str]:
+    """One a line, `age = 0.05`; a space or a tab will do for the sign, as in lines that are pasted from a table."""
+    text = st.text_area(label, key=key, help=field.description, placeholder="(Intercept) = -6.7\nage = 0.05")
+    lines = [line.replace("=", " ").split() for line in text.splitlines() if line.strip()]
+    return {" ".join(words[:-1]): _read(words[-1]) for words in lines}
 
 
 def _columns(field: Field, key: str, label: str, columns: Mapping[str, Column]) -> Any:
@@ -126,3 +123,19 @@ def _ranges(field: Field, key: str, label: str, columns: Mapping[str, Column]) -
         for name in chosen
     }
     return {name: [low, high] for name, (low, high) in ends.items() if low is not None and high is not None}
+
+
+_OF_COLUMNS: Final[Mapping[str, Callable[[Field, str, str, Mapping[str, Column]], Any]]] = {
+    "column": _columns,
+    "columns": _columns,
+    "levels": _levels,
+    "ranges": _ranges,
+}
+_ALONE: Final[Mapping[str, Callable[[Field, str, str], Any]]] = {
+    "choice": _choice,
+    "number": _number,
+    "integer": _number,
+    "list": _list,
+    "numbers": _list,
+    "coefficients": _coefficients,
+}
