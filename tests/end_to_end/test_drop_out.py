@@ -29,9 +29,7 @@ PARAMETERS = {
 
 def file_with_rules(folder: Path, rules: str) -> Path:
     """The demo's hospitals under other rules; who leaves may ask and be asked again."""
-    text = HOSPITALS.read_text().replace(
-        "[site.policy.budget", "[site.policy]\nleast_difference = 1\n[site.policy.budget"
-    )
+    text = HOSPITALS.read_text().replace("[site.policy]\n", "[site.policy]\nleast_difference = 1\n")
     text = text.replace('path = "', f'path = "{HOSPITALS.parent}/')
     file = folder / "consortium.toml"
     file.write_text(text.replace('name = "hearts"\n', f'name = "hearts"\nrules = {rules}\n', 1))

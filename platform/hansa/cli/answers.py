@@ -45,7 +45,10 @@ def within(value: float, bound: float) -> str:
 
 def print_answer(kind: str, answer: Mapping[str, Any]) -> None:
     """The answer of any kind: as its kind lays it out."""
-    _LAYOUTS.get(kind, _declared)(answer)
+    if kind in _LAYOUTS:
+        _LAYOUTS[kind](answer)
+    else:
+        _declared(kind, answer)
     if (noise := answer.get("noise")) is not None:
         _noise(answer, noise)
     for note in answer.get("notes", ()):
@@ -146,7 +149,7 @@ def _counts(answer: Mapping[str, Any]) -> None:
     table("test", ["", ""], [[name.replace("_", " "), number(answer[name])] for name in facts])
 
 
-def _declared(answer: Mapping[str, Any]) -> None:
+def _declared(kind: str, answer: Mapping[str, Any]) -> None:
     """As the kind declares it; name by name if the kind isn't installed here."""
     import msgspec
 
@@ -154,7 +157,7 @@ def _declared(answer: Mapping[str, Any]) -> None:
     from hansa.jobs import decode_answer  # numpy is not needed for other answers
 
     try:
-        exhibit = decode_answer(msgspec.json.encode(answer)).exhibit()
+        exhibit = decode_answer(msgspec.json.encode({"kind": kind, **answer})).exhibit()
     except ProtocolViolation:
         table("answer", ["", ""], [[name.replace("_", " "), str(value)] for name, value in answer.items()])
         return

@@ -40,7 +40,7 @@ def demo(
             hub = add_analyst(running, password)
             note = consortia.note_running(root)
             page = running.family.start(page_child(running.homes.hub, port, root / "page.log"))
-            for name in ("summary", "glm"):
+            for name in ("summary", "glm", "kaplan_meier"):
                 tell(f"{name} over four hospitals")
                 started = time.monotonic()
                 outcome = follow(hub, ask(hub, DEFAULT_PERSON, read_plan(files / f"{name}.toml")), started)

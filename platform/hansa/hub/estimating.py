@@ -85,7 +85,7 @@ def estimate(hub: Hub, question: Question) -> Estimate | None:
 def _simulated(plan: Plan, schemas: Mapping[str, Schema], corrupt: int) -> Simulated | None:
     job = plan.job()
     levels = msgspec.json.decode(plan.parameters).get("levels") or {}
-    tables = {site: _invented(schemas[site], _there(job, schemas[site]), levels) for site in plan.sites}
+    tables = {site: _invented(schemas[site], job, levels) for site in plan.sites}
     try:
         return simulator.simulate(job, tables, os.urandom, corrupt=corrupt, minimum=plan.minimum_sites)
     except (Refused, NotEnoughSites):
@@ -98,16 +98,20 @@ def _there(job: base.Job, schema: Schema) -> tuple[str, ...]:
     return tuple(name for name in job.columns() if name in held or not job.lenient)
 
 
-def _invented(schema: Schema, columns: Sequence[str], levels: Mapping[str, Sequence[str]]) -> Table:
+def _invented(schema: Schema, job: base.Job, levels: Mapping[str, Sequence[str]]) -> Table:
     """Categories that are equally frequent, and noughts and ones, which every kind takes as an outcome. A column says
-    the same of a row as the others in about 75 of 100 rows, so a regression finds something and takes its steps."""
+    the same of a row as the others in about 75 of 100 rows, so a regression finds something and takes its steps. What
+    can't be so (`plausible`) is spread evenly."""
     chance = np.random.default_rng(int.from_bytes(os.urandom(8), "big"))
     shared, made = chance.random(_ROWS) < 0.5, {}
-    for column in (schema.column(name) for name in columns):
+    for column in (schema.column(name) for name in _there(job, schema)):
+        low, high = job.plausible(column.name)
         among = list(levels.get(column.name) or column.categories)
         if among or column.type == "text":
             drawn = chance.choice(among or ["a", "b"], _ROWS)
             made[column.name] = drawn.astype(np.float64 if column.type == "number" else np.object_)
+        elif (low, high) != (0.0, 1.0):
+            made[column.name] = chance.uniform(low, high, _ROWS)
         else:
             made[column.name] = (shared ^ (chance.random(_ROWS) < 0.15)).astype(np.float64)
     return Table(schema, _ROWS, made)

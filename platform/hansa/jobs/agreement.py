@@ -36,7 +36,7 @@ def findings(column: str, schemas: Sequence[Schema]) -> tuple[Finding, ...]:
         values = [str(getattr(one, about)) for one in said]
         if len(set(values)) > 1:
             each = (f"{value or 'none'} in {values.count(value)}" for value in dict.fromkeys(values))
-            found.append(Finding(column, about, f"{', '.join(each)} of {len(said)} tables"))  # type: ignore[arg-type]
+            found.append(Finding(column, about, f"{', '.join(each)} of {len(said)} tables"))
     every = dict.fromkeys(name for one in said for name in one.categories)
     some = [name for name in every if not all(name in one.categories for one in said)]
     if some:

@@ -179,7 +179,7 @@ class Job(Struct, frozen=True, tag_field="kind", kw_only=True):
     title: ClassVar[str]  # for people, in the catalogue
     ring: ClassVar[RingBits] = 64  # in which its totals are added; 32 halves what travels, for large models
     learns: ClassVar[str]  # one sentence: what the totals reveal to whoever receives them, beyond the answer
-    open_ended: ClassVar[bool] = False  # whether the rows decide how many steps there are
+    open_ended: ClassVar[bool] = False  # whether the rows decide how many steps there are, or how large
     lenient: ClassVar[bool] = False  # whether a table may lack a column that it asks about
     method: ClassVar[Method | None] = None  # what it computes, for a printed report
 
@@ -207,6 +207,12 @@ class Job(Struct, frozen=True, tag_field="kind", kw_only=True):
         """How many steps follow this one, as far as that is known before its total is."""
         del step
         return None
+
+    def plausible(self, column: str) -> tuple[float, float]:
+        """Between which numbers a column lies in rows that are invented, to tell what the question would cost; of
+        noughts and ones only, unless a kind says otherwise."""
+        del column
+        return 0.0, 1.0
 
     def figures(self, shown: Answer, exact: Answer) -> tuple[Figure, ...]:
         """The counts that an answer shows, each with the rows that it counts, exactly; for what several releases show

@@ -23,7 +23,7 @@ from hansa.jobs.levels import Levels
 from hansa.jobs.regression import design, formula, scaling
 from hansa.jobs.regression.fitting import Coefficient
 from hansa.jobs.regression.formula import Formula
-from hansa.jobs.survival import concluding, iterating, passes
+from hansa.jobs.survival import concluding, grid, iterating, passes
 from hansa.jobs.survival.cox_answer import Baseline, CoxAnswer, Test
 from hansa.jobs.survival.grid import Axis, EventColumn, Horizon, StartColumn, TimeColumn, Width
 from hansa.jobs.survival.iterating import Iteration
@@ -104,6 +104,9 @@ class Cox(Job, frozen=True, tag="cox", kw_only=True, forbid_unknown_fields=True)
         if not found.terms:
             raise Refused("the formula has nothing on its right side")
         return replace(found, intercept=True)
+
+    def plausible(self, column: str) -> tuple[float, float]:
+        return grid.plausible(self.time, self.start, self.width, column)
 
     def columns(self) -> tuple[str, ...]:
         asked = self.asked()

@@ -57,6 +57,7 @@ class State(Struct, frozen=True):
 
 class KaplanMeier(Job, frozen=True, tag="kaplan_meier", kw_only=True, forbid_unknown_fields=True):
     title: ClassVar[str] = "Survival curves"
+    open_ended: ClassVar[bool] = True
     learns: ClassVar[str] = (
         "which categories occur, the longest time, which intervals hold an event, and in each of these, per group and "
         "stratum, how many rows are at risk, have the event and are censored until the next, however few"
@@ -94,6 +95,9 @@ class KaplanMeier(Job, frozen=True, tag="kaplan_meier", kw_only=True, forbid_unk
 
     def axis(self) -> Axis:
         return Axis(self.time, self.event, self.start, self.width, self.horizon)
+
+    def plausible(self, column: str) -> tuple[float, float]:
+        return grid.plausible(self.time, self.start, self.width, column)
 
     def columns(self) -> tuple[str, ...]:
         asked = (*self.axis().columns(), *self._categorical())

@@ -88,7 +88,7 @@ def _missing(answer: QualityAnswer) -> Bars:
 
 def _cell(one: Checked, name: str) -> Cell:
     value = getattr(one, name)
-    return None if value is UNSET else value  # type: ignore[no-any-return]
+    return None if value is UNSET else value
 
 
 def _unseen(one: Checked) -> str:

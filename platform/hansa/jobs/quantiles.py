@@ -180,6 +180,9 @@ class Quantiles(Job, frozen=True, tag="quantiles", kw_only=True, forbid_unknown_
     ] = None
     levels: Levels = field(default_factory=dict)
 
+    def plausible(self, column: str) -> tuple[float, float]:
+        return (0.0, 1.0) if column == self.by else (0.0, 1000.0)
+
     def columns(self) -> tuple[str, ...]:
         asked = self.of if self.by is None else (*self.of, self.by)
         if len(set(asked)) != len(asked):

@@ -166,3 +166,10 @@ def nice(last: int, most: int = 7) -> tuple[int, ...]:
         power = 10 ** int(math.log10(apart) + _SAME)
         apart = {1: 2, 2: 5, 5: 10}[apart // power] * power
     return tuple(range(0, last + 1, apart))
+
+
+def plausible(time: str, start: str | None, width: float, column: str) -> tuple[float, float]:
+    """Of rows that are invented: times over forty intervals, all followed from zero on."""
+    if column == time:
+        return width / 2, 40 * width
+    return (0.0, 0.0) if column == start else (0.0, 1.0)
