@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,10 @@ from tests.end_to_end.browsing import Place, choose, chromium, console_of, hospi
 
 WIDTHS, LOOKS = (1280, 390), ("light", "dark")
 TALLEST = 2600  # pixels of a picture
+WANTED = sys.argv[2:]  # the names of those to make; all, if there is none
 HEART = {"outcome": "y", "family": "binomial", "formula": "age + sex + trestbps + thalach + exang + oldpeak"}
+CANCER = {"time": "time", "event": "cens", "width": 30}
+COX = "horTh + age + menostat + tsize + tgrade + pnodes + progrec"
 PASSPHRASE = "a passphrase of sue's"
 
 
@@ -29,16 +32,28 @@ class Shot(NamedTuple):
     address: str
 
 
-def _computed(hub: Hub, person: str) -> str:
-    """Some answers, the last a regression; gives its run."""
+def _computed(hub: Hub, person: str) -> dict[str, str]:
+    """Some answers; gives the runs whose pages are pictures, by their names."""
     for kind, parameters in (("histogram", {"column": "age"}), ("table", {"rows": "sex", "columns": "cp"})):
-        _answered(hub, actions.propose(hub, person, Question(kind, "heart", parameters)))
-    return _answered(hub, actions.propose(hub, person, Question("glm", "heart", HEART, purpose="study 2026-14")))
+        _answered(hub, person, Question(kind, "heart", parameters))
+    fitted = _answered(hub, person, Question("glm", "heart", HEART, purpose="study 2026-14"))
+    detail = queries.job(hub, fitted)
+    assert detail is not None and detail.answer is not None
+    model = {"coefficients": {name: one["estimate"] for name, one in detail.answer["coefficients"].items()}}
+    formula = {"formula": HEART["formula"], "outcome": HEART["outcome"]}
+    return {
+        "answer-kaplan_meier": _answered(hub, person, Question("kaplan_meier", "recurrence", CANCER | {"by": "horTh"})),
+        "answer-cox": _answered(hub, person, Question("cox", "recurrence", CANCER | {"formula": COX})),
+        "answer-assessment": _answered(hub, person, Question("assessment", "heart", formula | model)),
+        "job": fitted,
+    }
 
 
-def _answered(hub: Hub, run: str) -> str:
+def _answered(hub: Hub, person: str, question: Question) -> str:
+    run = actions.propose(hub, person, question)
     while (found := queries.job(hub, run)) is None or found.view.ended_at is None:
         time.sleep(0.2)
+    assert found.view.status == "done", found.view
     return run
 
 
@@ -52,13 +67,14 @@ def _with_sue(place: Place) -> Path:
     return home
 
 
-def _of_hub(place: Place, run: str) -> Iterator[Shot]:
+def _of_hub(place: Place, runs: Mapping[str, str]) -> Iterator[Shot]:
     from hansa_dashboard.hub import PAGES
 
     for path, *_ in PAGES:
         if path not in ("operations", "people"):  # of roles that this person has not
             yield Shot(path, f"{place.url}/{'' if path == 'overview' else path}")
-    yield Shot("job", f"{place.url}/job?run={run}")
+    for name, run in runs.items():
+        yield Shot(name, f"{place.url}/job?run={run}")
 
 
 def _of_site(url: str) -> Iterator[Shot]:
@@ -78,6 +94,8 @@ def _enter(page: Page, url: str) -> None:
 
 def _shoot(page: Page, shots: Sequence[Shot], folder: Path, look: str, width: int) -> None:
     for shot in shots:
+        if WANTED and shot.name not in WANTED:
+            continue
         page.set_viewport_size({"width": width, "height": 1000})
         page.goto(shot.address)
         expect(page.get_by_test_id("stMain").get_by_role("heading").first).to_be_visible()
@@ -97,7 +115,7 @@ def _fill(page: Page) -> None:
     expect(page.get_by_role("heading", name="What each choice costs")).to_be_visible()
 
 
-def _all(browser: Browser, place: Place, run: str, site: tuple[str, Path]) -> None:
+def _all(browser: Browser, place: Place, runs: Mapping[str, str], site: tuple[str, Path]) -> None:
     url, folder = site
     for look in LOOKS:
         for width in WIDTHS:
@@ -106,7 +124,7 @@ def _all(browser: Browser, place: Place, run: str, site: tuple[str, Path]) -> No
                 page.goto(place.url)
                 page.screenshot(path=folder / f"sign-in.{look}.{width}.jpg", type="jpeg", quality=60)
                 sign_in(page, place)
-                _shoot(page, list(_of_hub(place, run)), folder, look, width)
+                _shoot(page, list(_of_hub(place, runs)), folder, look, width)
                 _enter(page, url)
                 _shoot(page, list(_of_site(url)), folder, look, width)
 
@@ -116,13 +134,13 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as root, hospitals(Path(root)) as place, chromium() as browser:
         hub = Hub(place.home / "hub")
-        run, home = _computed(hub, place.name), _with_sue(place)
+        runs, home = _computed(hub, place.name), _with_sue(place)
         with console_of(home) as url:
             with tab_of(browser, url) as page:
                 _enter(page, url)
                 _set_policy(page, url)
             actions.propose(hub, place.name, Question("table", "heart", {"rows": "cp"}, purpose="study 2026-15"))
-            _all(browser, place, run, (url, folder))
+            _all(browser, place, runs, (url, folder))
 
 
 def _set_policy(page: Page, url: str) -> None:
