@@ -25,7 +25,7 @@ from hansa.jobs.survival.likelihood import Places, Sums, Terms
 from hansa.jobs.survival.passes import Asked, Frame, Own, Pair, Spreads
 
 RUNGS = 15  # η of 2, 4, … 30
-_FARTHEST = 200.0  # how far Σ|b| may be from 0
+_FARTHEST = 340.0  # Σ|b| at most, so that exp(-2 Σ|b|) is a float
 _FIRST_REACH = 4
 _HALVINGS = 12
 _WORSE = 1e-9
@@ -237,6 +237,8 @@ def solve(now: Iteration, part: Found, events: int, labels: Sequence[str]) -> Ne
     flat = np.flatnonzero(part.information[corner] <= max(1e-11 * events, 8 * part.errors[1]))
     if flat.size and now.turn == 0:
         raise Refused(f"column '{labels[flat[0]]}' is the same for all who are at risk, whenever there is an event")
+    if flat.size:
+        raise stuck(now, np.array(now.step), labels)  # what is left of the information is rounding
     newton = scoring.newton(part.score, part.information)
     if isinstance(newton, scoring.Dependent):
         if now.turn == 0:

@@ -43,27 +43,28 @@ class Terms(Struct, frozen=True):
 def terms(events: Array, risk: Sums, tied: Sums, places: Places, ties: Ties) -> Terms:
     """`tied`: T at the event times `places`, where several events may be. Every S0 is positive where there are
     events."""
-    some = events > 0
-    zero = np.where(some, risk.zero, 1.0)
-    log, u0, v0 = events * np.log(zero), events / zero, events / zero**2
+    zero = np.where(events > 0, risk.zero, 1.0)
+    first, second = risk.first / zero[:, None], risk.second / zero[:, None]  # so that no square of S0 underflows
+    log, u0, v0 = events * np.log(zero), events.copy(), events.copy()
     u1, v1, v2 = np.zeros_like(zero), np.zeros_like(zero), np.zeros_like(zero)
     own = places[events[places] > 1] if ties == "efron" else places[:0]
     at = np.searchsorted(places, own)
-    for place, row in zip(own, at, strict=True):
+    share = tied.zero[at] / zero[own]
+    for place, among in zip(own, share, strict=True):
         part = np.arange(events[place]) / events[place]
-        rest = zero[place] - part * tied.zero[row]
-        log[place] = np.log(rest).sum()
+        rest = 1 - part * among
+        log[place] += np.log(rest).sum()
         u0[place], u1[place] = (1 / rest).sum(), (part / rest).sum()
         v0[place], v1[place], v2[place] = ((part**power / rest**2).sum() for power in range(3))
-    mean = risk.first * u0[:, None]
-    information = risk.second * u0[:, None] - _products(risk.first, risk.first) * v0[:, None]
+    mean = first * u0[:, None]
+    information = second * u0[:, None] - _products(first, first) * v0[:, None]
     if own.size:
-        first, second = risk.first[own], tied.first[at]
-        mean[own] -= second * u1[own, None]
-        crossed = _products(first, second) + _products(second, first)
-        information[own] += crossed * v1[own, None] - tied.second[at] * u1[own, None]
-        information[own] -= _products(second, second) * v2[own, None]
-    return Terms(log, mean, information, u0)
+        dead, square = tied.first[at] / zero[own, None], tied.second[at] / zero[own, None]
+        mean[own] -= dead * u1[own, None]
+        crossed = _products(first[own], dead) + _products(dead, first[own])
+        information[own] += crossed * v1[own, None] - square * u1[own, None]
+        information[own] -= _products(dead, dead) * v2[own, None]
+    return Terms(log, mean, information, u0 / zero)
 
 
 def _products(one: Array, other: Array) -> Array:
