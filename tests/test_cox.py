@@ -14,6 +14,7 @@ from hansa.jobs.example import mixed_table, numbers_table
 from hansa.jobs.exhibit import Intervals
 from hansa.jobs.survival.cox_answer import CoxAnswer
 from hansa.privacy.disclosure import Rules
+from hansa.simulator import simulate
 from tests.real_rows import Chance, ask, ask_while_leaving, dealt, read, read_json, split
 
 Ties = Literal["efron", "breslow"]
@@ -361,6 +362,16 @@ def test_a_site_refuses_what_no_honest_hub_asks_for() -> None:
         state = encode_state(State(msgspec.structs.replace(now, **lie)))
         with pytest.raises(ProtocolViolation):
             job.encode(tables["0"], msgspec.structs.replace(step, state=state))
+
+
+@pytest.mark.parametrize("baseline", ["common", "site"])
+def test_under_masks_it_is_the_same_answer(baseline: str) -> None:
+    job = recidivism(baseline=baseline, formula="fin + age")
+    named = {f"site-{site}": table for site, table in rossi().items()}
+    found, plain = simulate(job, named, Chance()).answer, regress(job, rossi())
+    assert isinstance(found, CoxAnswer)
+    for label, coefficient in found.coefficients.items():
+        assert coefficient.estimate == pytest.approx(plain.coefficients[label].estimate, rel=1e-11)
 
 
 # ---- what is shown ----

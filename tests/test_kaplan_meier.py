@@ -14,7 +14,8 @@ from hansa.jobs.kaplan_meier import KaplanMeier, State
 from hansa.jobs.survival import grid, grouping
 from hansa.jobs.survival.km_answer import Group, KaplanMeierAnswer
 from hansa.privacy.disclosure import Rules
-from tests.real_rows import ask, ask_while_leaving, dealt, read, read_json, split
+from hansa.simulator import simulate
+from tests.real_rows import Chance, ask, ask_while_leaving, dealt, read, read_json, split
 
 REFERENCE = read_json("reference_survival.json")
 TEN = Rules()
@@ -254,6 +255,12 @@ def test_a_site_refuses_intervals_that_no_honest_hub_asks_for(state: State) -> N
     )
     with pytest.raises(ProtocolViolation):
         job.encode(table, step)
+
+
+def test_under_masks_it_is_the_same_answer() -> None:
+    job, tables = QUESTIONS["rossi"]
+    named = {f"site-{site}": table for site, table in tables().items()}
+    assert simulate(job, named, Chance()).answer == survive(job, tables())
 
 
 # ---- what is shown ----
