@@ -46,7 +46,8 @@ class Cox(Job, frozen=True, tag="cox", kw_only=True, forbid_unknown_fields=True)
         "which categories occur, magnitudes and means of the columns, and of every iteration the score, the "
         "information matrix and the log-likelihood; with a common baseline instead of these, at every interval with an "
         "event, rows at risk, events, and sums and products of the columns over both, weighted by hazard: where one "
-        "row alone leaves between two of these intervals, they tell that row's own columns"
+        "row alone leaves between two of these intervals, they tell that row's own columns; of a site that leaves "
+        "between two iterations, about the same of its rows alone"
     )
     method: ClassVar[Method | None] = Method(
         "The hazard of a row is a baseline hazard, which may be any, times exp(η) with η linear in the columns. The "
@@ -203,7 +204,9 @@ class Cox(Job, frozen=True, tag="cox", kw_only=True, forbid_unknown_fields=True)
             numbers += now.centres
         if isinstance(now, Iteration):
             numbers += (*now.trial, *now.step, *now.weights, now.bound, now.loglik or 0.0, now.score_test or 0.0)
-            if now.reach not in range(0, 2 * iterating.RUNGS + 1, 2) or not 1 <= now.bound <= 2.0**50:
+            if now.weights and len(now.weights) != iterating.every(now.frame).size:
+                raise ProtocolViolation("the weights of a Cox regression do not fit its intervals")
+            if now.reach not in (-1, *range(0, 2 * iterating.RUNGS + 1, 2)) or not 1 <= now.bound <= 2.0**50:
                 raise ProtocolViolation("the state of a Cox regression is out of range")
         exponents = () if isinstance(now, Magnitudes) else now.exponents
         if not np.all(np.isfinite(numbers)) or any(abs(exponent) > _LARGEST_EXPONENT for exponent in exponents):

@@ -21,7 +21,7 @@ _FAR = 300.0  # beyond exp of it a hazard is not told
 
 def advance(now: Iteration, step: Step, total: Total, asked: Asked, labels: Sequence[str]) -> Iteration | CoxAnswer:
     """The next trial, half the last step if it led astray, or the answer (with its formula still to be written)."""
-    again = iterating.far_again(now, total, asked, labels)
+    again = iterating.reaching(now, total, labels)
     if again is not None:
         return again
     rows, events = passes.refuse_few(total, asked, labels)

@@ -2,8 +2,9 @@
 
 With a baseline per site, each site computes its own score, information and log-likelihood, and these are totalled. With
 a common one, sums over the risk sets of all sites are, at every interval with an event, and the hub computes the rest.
-There the largest η decides how large a sum of exp(η) may be: a site whose η goes beyond `reach` gives nothing but flags
-that say how far it goes, and the step is asked again. Convergence is told as in `regression/fitting.py`.
+There the largest η decides how large a sum of exp(η) may be. It is known from the last trial if the step is short, else
+flags alone are asked first: sums of the same trial must never be asked twice, with and without a site, since their
+difference would be that site's. Convergence is told as in `regression/fitting.py`.
 """
 
 import math
@@ -26,7 +27,8 @@ from hansa.jobs.survival.passes import Asked, Frame, Own, Pair, Spreads
 
 RUNGS = 15  # η of 2, 4, … 30
 _FARTHEST = 340.0  # Σ|b| at most, so that exp(-2 Σ|b|) is a float
-_FIRST_REACH = 4
+_ASK = -1  # the reach of a trial whose largest η isn't known
+_SHORT = 4  # Σ|b| for which nobody needs to be asked
 _HALVINGS = 12
 _WORSE = 1e-9
 
@@ -34,8 +36,9 @@ _WORSE = 1e-9
 class Iteration(Struct, frozen=True, tag="iteration"):
     """`trial` = what was accepted last + `step`; `loglik` is of that, over `rows`, `events` and `sites`.
 
-    `bound` rows are the most there can be. `weights` are 1 - S(t-) of the last total's Kaplan-Meier curve at each
-    interval with an event in any stratum, for the test of proportional hazards. `score_test` is of the first step.
+    `bound` rows are the most there can be, and η is at most `reach`: unknown if -1, when flags alone are asked.
+    `weights` are 1 - S(t-) of the last total's Kaplan-Meier curve at each interval with an event in any stratum, for the
+    test of proportional hazards. `score_test` is of the first step.
     """
 
     frame: Frame
@@ -75,7 +78,7 @@ def start(stage: Spreads, exponents: tuple[int, ...]) -> Iteration:
 
 def name(now: Iteration) -> str:
     again = f", halved {now.halvings} times" if now.halvings else ""
-    return f"iteration {now.turn + 1}{again}" + (f", reach {now.reach}" if now.reach else "")
+    return f"iteration {now.turn + 1}{again}" + (", how far" if now.reach == _ASK else "")
 
 
 def every(frame: Frame) -> Cells:
@@ -95,6 +98,8 @@ def blocks(now: Iteration, asked: Asked, sites: int) -> tuple[Reals | Flags, ...
             reals("information", (triangle,), rows, sites),
             reals("loglik", (2,), rows * far, sites),
         )
+    if now.reach == _ASK:
+        return (Flags("reach", (RUNGS,)),)
     size, largest = 1 + width + triangle, rows * math.exp(now.reach)
     found: list[Reals | Flags] = [
         counted,
@@ -132,9 +137,12 @@ def _of_site(now: Iteration, own: Own, z: Array, asked: Asked) -> Contribution:
 def _common(now: Iteration, own: Own, z: Array, asked: Asked) -> Contribution:
     eta = z @ np.array(now.trial)
     top = float(eta.max(initial=-np.inf))
-    inside = top <= now.reach
-    weight = np.exp(eta) if inside else np.zeros_like(eta)
-    z = z if inside else np.zeros_like(z)
+    flags = top > 2 * np.arange(1, RUNGS + 1)
+    if now.reach == _ASK:
+        return {"reach": flags}
+    if not top <= now.reach:
+        raise ProtocolViolation("a step of a Cox regression has no room for the rows of this site")
+    weight = np.exp(eta)
     risk, tied, counts = [], [], []
     before = 0
     for stratum, listed in enumerate(now.frame.cells):
@@ -153,7 +161,7 @@ def _common(now: Iteration, own: Own, z: Array, asked: Asked) -> Contribution:
         "columns": columns,
         "counts": np.concatenate(counts, axis=1),
         "risk": np.concatenate(risk),
-        "reach": top > 2 * np.arange(1, RUNGS + 1),
+        "reach": flags,
     }
     if len(now.frame.cells) > 1:
         found["pooled"] = risk_sets.counts(own.rows, union)[0]
@@ -166,8 +174,6 @@ def _late(now: Iteration, exit_: Cells, union: Cells) -> Array:
     """The weight of each row's interval; 0 while there are none."""
     if not now.weights:
         return np.zeros(exit_.size)
-    if len(now.weights) != union.size:
-        raise ProtocolViolation("the weights of a Cox regression do not fit its intervals")
     return np.array(now.weights)[np.minimum(np.searchsorted(union, exit_), union.size - 1)]
 
 
@@ -210,9 +216,9 @@ def found(now: Iteration, step: Step, total: Total, asked: Asked) -> Found | Non
     )
 
 
-def far_again(now: Iteration, total: Total, asked: Asked, labels: Sequence[str]) -> Iteration | None:
-    """The same trial with room for its η, or half the step if it is beyond all rungs; None if there was room."""
-    if not asked.common or now.reach == 0 or not total.flag("reach")[now.reach // 2 - 1]:
+def reaching(now: Iteration, total: Total, labels: Sequence[str]) -> Iteration | None:
+    """With room for the largest η, or half the step if it is beyond all rungs; None if there was room."""
+    if now.reach != _ASK:
         return None
     due = _rung(total)
     return halved(now, labels) if due > 2 * RUNGS else replace(now, reach=due)
@@ -261,8 +267,9 @@ def next_trial(now: Iteration, step: Array, asked: Asked, reached: int) -> Itera
         step = step / 2
     reach = 0
     if asked.common:
-        highest = 2 * math.ceil(float(np.abs(trial + step).sum()) / 2 + 2.0**-20)
-        reach = min(highest, reached + 2 if now.turn else _FIRST_REACH, 2 * RUNGS)
+        highest, longest = (2 * math.ceil(float(np.abs(b).sum()) / 2 + 2.0**-20) for b in (trial + step, step))
+        reach = min(highest, reached + longest)
+        reach = reach if highest <= _SHORT or (longest == 2 and reach <= 2 * RUNGS) else _ASK
     return replace(
         now,
         trial=tuple((trial + step).tolist()),
@@ -282,7 +289,8 @@ def halved(now: Iteration, labels: Sequence[str]) -> Iteration:
     if now.halvings >= _HALVINGS or not half.any():
         raise stuck(now, half, labels)
     trial = tuple((np.array(now.trial) - half).tolist())
-    return replace(now, trial=trial, step=tuple(half.tolist()), halvings=now.halvings + 1)
+    reach = _ASK if now.reach else 0
+    return replace(now, trial=trial, step=tuple(half.tolist()), reach=reach, halvings=now.halvings + 1)
 
 
 def stuck(now: Iteration, step: Array, labels: Sequence[str]) -> Refused:
