@@ -37,8 +37,8 @@ class Iteration(Struct, frozen=True, tag="iteration"):
     """`trial` = what was accepted last + `step`; `loglik` is of that, over `rows`, `events` and `sites`.
 
     `bound` rows are the most there can be, and η is at most `reach`: unknown if -1, when flags alone are asked.
-    `weights` are 1 - S(t-) of the last total's Kaplan-Meier curve at each interval with an event in any stratum, for the
-    test of proportional hazards. `score_test` is of the first step.
+    `weights` are 1 - S(t-) of the last total's Kaplan-Meier curve at each interval with an event in any stratum, for
+    the test of proportional hazards. `score_test` is of the first step.
     """
 
     frame: Frame
