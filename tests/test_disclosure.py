@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from hansa.errors import Refused
 from hansa.jobs import EXAMPLES, KINDS
 from hansa.privacy import disclosure
-from hansa.privacy.disclosure import Crossed, Rules, crossed, line, shown
+from hansa.privacy.disclosure import Crossed, Rules, crossed, layered, line, shown
 
 TEN = Rules()
 counts = st.integers(0, 30)
@@ -68,6 +68,23 @@ def test_a_line_shows_no_total_over_a_left_out_count_and_rounds_the_others(
         assert cell is None if 0 < count < minimum else cell is not None and abs(cell - count) <= round_to / 2
         assert cell is None or cell % round_to == 0
     assert total is None or (None not in cells and abs(total - sum(plain)) <= round_to / 2)
+
+
+@given(st.lists(st.lists(st.lists(counts, min_size=2, max_size=2), min_size=3, max_size=3), min_size=1, max_size=3))
+def test_a_left_out_cell_of_a_stratum_may_be_any_small_count_whatever_is_shown_of_the_strata_and_their_sums(
+    plain: list[list[list[int]]],
+) -> None:
+    summed, layers = layered(plain, TEN)
+    for place, count in np.ndenumerate(np.array(plain)):
+        assert (layers[place[0]].cells[place[1]][place[2]] is None) == (0 < count < 10)
+        if 0 < count < 10:
+            assert summed.cells[place[1]][place[2]] is None and not summed.whole
+            for other in range(1, 10):
+                guess = np.array(plain)
+                guess[place] = other
+                assert layered(guess.tolist(), TEN) == (summed, layers)
+    if all(layer.whole for layer in layers):
+        assert summed == crossed(np.array(plain).sum(axis=0).tolist(), TEN)
 
 
 def test_zero_is_shown_and_so_is_the_minimum_itself() -> None:

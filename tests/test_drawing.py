@@ -312,3 +312,15 @@ def test_a_name_that_is_an_address_is_drawn_as_text_and_fetched_by_nobody() -> N
     elements = list(ElementTree.fromstring(drawn).iter())
     assert not [one for one in elements if one.tag.endswith("image")]
     assert not [name for one in elements for name in one.attrib if name.endswith("href")]
+
+
+def test_a_table_in_strata_has_each_of_them_and_what_two_by_two_tell() -> None:
+    from hansa.jobs.table import Crosstab
+    from tests.real_rows import ask, hospitals
+
+    answer = ask(Crosstab(rows="sex", across="exang", strata="hospital", odds="yes"), hospitals())
+    picture = drawing.draw(decode_answer(encode_answer(answer)), "sex and exang")
+    facts = dict(picture.facts)
+    assert facts["Odds ratio"].count(" to ") == 1 and "Common odds ratio" in facts and "p over strata" in facts
+    ((title, strata),) = picture.more
+    assert title == "Strata" and len(strata) == 16 and strata["count"].sum() == 740

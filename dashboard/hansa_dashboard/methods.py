@@ -42,11 +42,19 @@ _HISTOGRAM: Final = Method(
 _TABLE: Final = Method(
     "Rows are counted by their category, or by their pair of categories. Categories are those that the institutions or "
     "the plan declare, or those that occur at all. Independence of two columns is tested by Pearson's chi-squared "
-    "without continuity correction, where no count is left out, rounded or under noise, and no category is empty.",
+    "without continuity correction, where no count is left out, rounded or under noise, and no category is empty. "
+    "Where it was asked, two by two have their odds ratio with Woolf's interval and Fisher's exact test. Over strata "
+    "the common odds ratio is Mantel and Haenszel's, its interval that of Robins, Breslow and Greenland, and its test "
+    "has a continuity correction.",
     (
         "χ² = Σ (observed − expected)² / expected",
         "expected = row total · column total / n",
         "df = (rows − 1)(columns − 1)",
+    ),
+    (
+        "Mantel and Haenszel, Statistical aspects of the analysis of data from retrospective studies of disease (1959)",
+        "Robins, Breslow and Greenland, Estimators of the Mantel-Haenszel variance (1986)",
+        "Woolf, On estimating the relation between blood group and disease (1955)",
     ),
 )
 _SUMMARY: Final = Method(

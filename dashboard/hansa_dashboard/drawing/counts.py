@@ -1,11 +1,14 @@
 """Histograms and tables of counts. A count that was left out is marked as such: it is not zero."""
 
+from itertools import product
 from typing import Any
 
 import altair as alt
 import pandas as pd
+from msgspec import UnsetType
 
 from hansa.jobs.histogram import HistogramAnswer
+from hansa.jobs.odds import CommonOdds, Odds
 from hansa.jobs.table import TableAnswer
 from hansa_dashboard.drawing.picture import (
     COLOUR,
@@ -98,14 +101,50 @@ def table(answer: TableAnswer, about: str) -> Picture:
             ("Degrees of freedom", f"{answer.df}"),
             ("p", f"{answer.p:.3g}"),
         ]
+    facts += _odds(answer)
     if answer.column_names:
         plot = Plot(_heat(answer, wide), _heat_says(answer, about, wide))
-        return Picture(_crossed(answer), (plot,), tuple(facts))
+        return Picture(_crossed(answer), (plot,), tuple(facts), _by_stratum(answer))
     found = [row[0] for row in answer.counts]
     share = [number / answer.n if number is not None and answer.n else None for number in found]
     bare = pd.DataFrame({"category": answer.row_names, "count": counts(found), "share": share})
     one = with_noise(bare, "count", wide)
     return Picture(one, (Plot(_bars(one, about, wide is not None), _bars_say(answer, about, wide)),), tuple(facts))
+
+
+def _odds(answer: TableAnswer) -> list[tuple[str, str]]:
+    """What two by two tell beyond chi-squared, alone and over strata."""
+    facts: list[tuple[str, str]] = []
+    if isinstance(answer.odds, Odds):
+        facts += [("Odds ratio", _ratio(answer.odds)), ("p by Fisher", f"{answer.odds.fisher_p:.3g}")]
+    if isinstance(answer.common, CommonOdds):
+        facts += [
+            ("Common odds ratio", _ratio(answer.common)),
+            ("Mantel-Haenszel", f"{answer.common.statistic:.5g}"),
+            ("p over strata", f"{answer.common.p:.3g}"),
+        ]
+    return facts
+
+
+def _ratio(found: Odds | CommonOdds) -> str:
+    if found.ratio is None or found.low is None or found.high is None:
+        return "none" if found.ratio is None else f"{found.ratio:.4g}"
+    return f"{found.ratio:.4g} ({found.low:.4g} to {found.high:.4g})"
+
+
+def _by_stratum(answer: TableAnswer) -> tuple[tuple[str, pd.DataFrame], ...]:
+    if isinstance(answer.strata, UnsetType):
+        return ()
+    places = list(product(answer.strata, range(len(answer.row_names)), range(len(answer.column_names))))
+    table = pd.DataFrame(
+        {
+            "stratum": [one.name for one, _, _ in places],
+            "row": [answer.row_names[i] for _, i, _ in places],
+            "column": [answer.column_names[j] for _, _, j in places],
+            "count": counts([one.counts[i][j] for one, i, j in places]),
+        }
+    )
+    return (("Strata", table),)
 
 
 def _bars(one: pd.DataFrame, about: str, noisy: bool) -> Chart:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from hansa.errors import Refused
 from hansa.hub.actions import Hub
 from hansa.hub.models import Job, Member, Participant
-from hansa.jobs import KINDS, form, parse
+from hansa.jobs import KINDS, Field, form, parse
 from hansa.jobs.base import Column, Schema
 from hansa.messages import decode
 
@@ -105,9 +105,11 @@ def _has(schema: Schema, column: str) -> bool:
 
 
 def _simplest(kind: str, column: str, numeric: Sequence[str]) -> list[dict[str, object]]:
-    """The parameters of the simplest question about a column; a formula takes another one as its outcome."""
+    """The parameters of the simplest questions about a column: alone, or with another one where a kind takes several;
+    a formula takes another one as its outcome."""
     fields = [field for field in form(kind) if field.required]
     formula = next((field.name for field in fields if field.type == "formula"), "")
+    others = [name for name in numeric if name != column][:_OUTCOMES]
     asked: dict[str, object] = {}
     for field in fields:
         if field.type == "choice":
@@ -115,9 +117,22 @@ def _simplest(kind: str, column: str, numeric: Sequence[str]) -> list[dict[str, 
         elif field.type != "formula":
             asked[field.name] = [column] if field.type == "columns" else column
     if not formula:
-        return [asked]
-    others = [name for name in numeric if name != column][:_OUTCOMES]
+        return [asked, *_with_another(asked, fields, column, others)]
     return [{**asked, formula: f"{outcome} ~ {column}"} for outcome in others]
+
+
+def _with_another(
+    asked: Mapping[str, object], fields: Sequence[Field], column: str, others: Sequence[str]
+) -> list[dict[str, object]]:
+    """Two columns in a list of them; of two fields for a column, one with each."""
+    lists = [field.name for field in fields if field.type == "columns"]
+    single = [field.name for field in fields if field.type == "column"]
+    found: list[dict[str, object]] = []
+    for other in others:
+        found += [{**asked, name: [column, other]} for name in lists]
+        if len(single) == 2:
+            found += [{**asked, one: other} for one in single]
+    return found
 
 
 def _passes(kind: str, asked: Mapping[str, object], schemas: Sequence[Schema]) -> bool:

@@ -6,7 +6,7 @@
     quality.py            `quality`: what columns hold, and where tables differ; checks.py, agreement.py, drift.py
     histogram.py          `histogram`: counts in intervals
     quantiles.py          `quantiles`: any of them, each as an interval of at least so many rows
-    table.py              `table`: counts of categories, one or two columns, chi-squared
+    table.py              `table`: counts of categories, one or two columns; strata.py, odds.py for a third
     correlation.py        `correlation`: Pearson's, of each pair of columns
     t_tests.py            `t_test`: Welch's and Student's tests of means
     anova.py              `anova`: one-way analysis of variance; groups.py is what the two have in common
@@ -182,7 +182,7 @@ def _field(field: msgspec.structs.FieldInfo) -> Field:
     sort: Any = meta.get("extra", {}).get("form") or _sort(type_)
     default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
     if default is UNSET:  # left out of a plan that does not use it, so that a plan of before keeps its bytes
-        default = {"choice": next(iter(choices), ""), "column": None}.get(sort, {})
+        default = None if sort == "column" else {}
     return Field(
         name=field.encode_name,
         title=meta.get("title", field.encode_name),

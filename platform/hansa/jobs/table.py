@@ -1,7 +1,11 @@
-"""`table`: how many rows have each category, of one column or of two at once, with Pearson's chi-squared."""
+"""`table`: how many rows have each category, of one column or of two at once, with Pearson's chi-squared.
+
+A third column may divide the rows into strata, each with a table of its own; `odds.py` is what two by two tell beyond
+chi-squared. What is new is left out of a question or an answer that does not have it, so older ones keep their bytes.
+"""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType, field
@@ -9,7 +13,7 @@ from msgspec.structs import replace
 
 from hansa import messages
 from hansa.errors import ProtocolViolation, Refused
-from hansa.jobs import levels, magnitude
+from hansa.jobs import levels, magnitude, odds, strata
 from hansa.jobs.base import (
     Answer,
     Array,
@@ -27,6 +31,8 @@ from hansa.jobs.base import (
 )
 from hansa.jobs.example import mixed_table
 from hansa.jobs.levels import Known, Levels
+from hansa.jobs.odds import CommonOdds, Odds
+from hansa.jobs.strata import Stratum
 from hansa.privacy import disclosure
 from hansa.privacy.differencing import Cell, Figure, Span
 from hansa.privacy.disclosure import Rules
@@ -43,7 +49,8 @@ class TableAnswer(Answer, frozen=True, tag="table", kw_only=True):
     `std_error` is of each count, and there under noise only; then `chi_squared` and `p` are None.
 
     `chi_squared` has no continuity correction. It and `p` are None with one column, one category, an empty
-    one.
+    one. `odds` is there if it was asked, `strata` and their `common` odds if there is a third column; `counts` are then
+    the sums over the strata.
     """
 
     row_names: tuple[str, ...]
@@ -58,10 +65,18 @@ class TableAnswer(Answer, frozen=True, tag="table", kw_only=True):
     p: float | None = None
     std_error: float | UnsetType = UNSET
     n_std_error: float | UnsetType = UNSET
+    odds: Odds | UnsetType | None = UNSET
+    strata: tuple[Stratum, ...] | UnsetType = UNSET
+    common: CommonOdds | UnsetType | None = UNSET
 
     def disclosed(self, rules: Rules) -> "TableAnswer":
-        """A left-out count, and chi-squared beside rounded or left-out ones, are None."""
-        table = disclosure.crossed([[count or 0 for count in row] for row in self.counts], rules)
+        """A left-out count, and what is computed from rounded or left-out ones, are None."""
+        divided: tuple[Stratum, ...] | UnsetType = UNSET
+        if isinstance(self.strata, UnsetType):
+            table = disclosure.crossed(strata.plain(self.counts), rules)
+        else:
+            table, layers = disclosure.layered([strata.plain(one.counts) for one in self.strata], rules)
+            divided = tuple(Stratum.shown(one.name, layer) for one, layer in zip(self.strata, layers, strict=True))
         missing = disclosure.shown(self.missing or 0, rules)
         exact = table.whole and rules.round_to == 1
         return replace(
@@ -74,6 +89,9 @@ class TableAnswer(Answer, frozen=True, tag="table", kw_only=True):
             chi_squared=self.chi_squared if exact else None,
             df=self.df if exact else None,
             p=self.p if exact else None,
+            strata=divided,
+            odds=self.odds if exact or self.odds is UNSET else None,
+            common=self.common if exact or self.common is UNSET else None,
             notes=_notes(missing) + disclosure.note(rules, not table.whole or missing is None),
         )
 
@@ -94,11 +112,26 @@ class Crosstab(Job, frozen=True, tag="table", kw_only=True, forbid_unknown_field
         Meta(title="Columns", description="The column along the top, if any.", extra={"form": "column"}),
     ] = field(name="columns", default=None)
     levels: Levels = field(default_factory=dict)
+    strata: Annotated[
+        str | UnsetType,
+        Meta(
+            title="Strata",
+            description="A column that divides the rows; then the odds ratio that two by two have in common is told.",
+            extra={"form": "column"},
+        ),
+    ] = UNSET
+    odds: Annotated[
+        Literal["no", "yes"] | UnsetType,
+        Meta(title="Odds ratio", description="Of two by two categories, with Fisher's exact test."),
+    ] = UNSET
 
     def columns(self) -> tuple[str, ...]:
-        asked = (self.rows,) if self.across is None else (self.rows, self.across)
-        if len(set(asked)) != len(asked):
-            raise Refused(f"column '{self.rows}' is named twice")
+        asked = tuple(name for name in (self.rows, self.across, self.strata) if isinstance(name, str))
+        for name in asked:
+            if asked.count(name) > 1:
+                raise Refused(f"column '{name}' is named twice")
+        if self.across is None and (self.strata is not UNSET or self.odds == "yes"):
+            raise Refused("strata and odds ratios are of a table of two columns, and one is named")
         levels.refuse_unfit(self.levels, asked)
         return asked
 
@@ -129,11 +162,11 @@ class Crosstab(Job, frozen=True, tag="table", kw_only=True, forbid_unknown_field
                     if not names[place]
                 },
             )
-        extent = shape(names)
+        extent = _extent(names)
         cell = np.zeros(int(used.sum()), dtype=np.int64)
         for column, known in zip(asked, names, strict=True):
             cell = cell * len(known) + levels.codes(table, column, known, used)
-        counts = np.bincount(cell, minlength=extent[0] * extent[1]).astype(np.float64)
+        counts = np.bincount(cell, minlength=int(np.prod(extent))).astype(np.float64)
         missing = np.array([table.rows - used.sum()], dtype=np.float64)
         return fit(step, {"counts": counts.reshape(extent), "missing": missing})
 
@@ -145,15 +178,16 @@ class Crosstab(Job, frozen=True, tag="table", kw_only=True, forbid_unknown_field
                 if not known:
                     raise Refused(f"no rows have a category in column '{column}' and in all that are asked about")
             return _count(State(found), magnitude.MAX_ROWS, total.sites)
-        counts = np.rint(total.real("counts"))
-        if counts.sum() == 0:
+        layers = np.rint(total.real("counts"))
+        if layers.sum() == 0:
             raise Refused(f"no rows have a category in column '{self.rows}' and in all that are asked about")
-        missing = total.count("missing")
+        missing, layered = total.count("missing"), layers.ndim == 3
+        counts = layers.sum(axis=2) if layered else layers
         chi_squared, df, p = _independence(counts) if self.across is not None else (None, None, None)
         return TableAnswer(
             row_names=names[0],
-            column_names=names[1] if len(names) == 2 else (),
-            counts=tuple(tuple(int(count) for count in row) for row in counts),
+            column_names=names[1] if self.across is not None else (),
+            counts=strata.whole(counts),
             row_totals=tuple(int(count) for count in counts.sum(axis=1)),
             column_totals=tuple(int(count) for count in counts.sum(axis=0)),
             n=int(counts.sum()),
@@ -161,6 +195,11 @@ class Crosstab(Job, frozen=True, tag="table", kw_only=True, forbid_unknown_field
             chi_squared=chi_squared,
             df=df,
             p=p,
+            odds=odds.alone(counts) if self.odds == "yes" else UNSET,
+            strata=tuple(Stratum.of(*one) for one in zip(names[2], np.moveaxis(layers, 2, 0), strict=True))
+            if layered
+            else UNSET,
+            common=odds.common(layers) if layered else UNSET,
             notes=_notes(missing),
         )
 
@@ -168,8 +207,19 @@ class Crosstab(Job, frozen=True, tag="table", kw_only=True, forbid_unknown_field
         if not (isinstance(shown, TableAnswer) and isinstance(exact, TableAnswer)):
             raise TypeError("the answer of another kind")
         asked = self.columns()
-        names = (exact.row_names,) if self.across is None else (exact.row_names, exact.column_names)
-        found: list[Figure] = []
+        names: tuple[tuple[str, ...], ...] = (exact.row_names,)
+        names = names if self.across is None else (*names, exact.column_names)
+        if isinstance(shown.strata, UnsetType) or isinstance(exact.strata, UnsetType):
+            found = self._cells(names, shown, exact)
+        else:
+            names += (tuple(one.name for one in exact.strata),)
+            found = [*strata.cells(asked, names, shown.strata, exact.strata)]
+        if shown.missing is not None:
+            found.append(Cell(asked, names, exact.missing or 0, outside=True))
+        return tuple(found)
+
+    def _cells(self, names: tuple[tuple[str, ...], ...], shown: TableAnswer, exact: TableAnswer) -> list[Figure]:
+        asked, found = self.columns(), list[Figure]()
         for at, figure in np.ndenumerate(np.array(shown.counts, dtype=object)):
             if figure is not None:
                 count, place = exact.counts[at[0]][at[1]] or 0, at[: len(asked)]
@@ -177,9 +227,7 @@ class Crosstab(Job, frozen=True, tag="table", kw_only=True, forbid_unknown_field
                 found.append(Cell(asked, cell, count))
                 if len(asked) == 1 and (number := _number(cell[0][0])) is not None:
                     found.append(Span(self.rows, (number, 0), (number, 1), count))
-        if shown.missing is not None:
-            found.append(Cell(asked, names, exact.missing or 0, outside=True))
-        return tuple(found)
+        return found
 
     def steps_after(self, step: Step) -> int:
         return 0 if all(self._read(step)) else 1
@@ -189,6 +237,8 @@ class Crosstab(Job, frozen=True, tag="table", kw_only=True, forbid_unknown_field
 
         noise.check()
         self.columns()
+        if self.strata is not UNSET or self.odds == "yes":
+            raise Refused("under noise a table has neither strata nor an odds ratio")
         return NoisyTable(crosstab=self, noise=noise)
 
     def _read(self, step: Step) -> tuple[tuple[str, ...], ...]:
@@ -206,8 +256,12 @@ def shape(names: tuple[tuple[str, ...], ...]) -> tuple[int, int]:
     return len(names[0]), len(names[1]) if len(names) == 2 else 1
 
 
+def _extent(names: tuple[tuple[str, ...], ...]) -> tuple[int, ...]:
+    return tuple(map(len, names)) if len(names) == 3 else shape(names)
+
+
 def _count(state: State, rows: float, sites: int) -> Step:
-    blocks = (reals("counts", shape(state.names), rows, sites), reals("missing", (1,), rows, sites))
+    blocks = (reals("counts", _extent(state.names), rows, sites), reals("missing", (1,), rows, sites))
     return Step("counts", blocks, encode_state(state))
 
 

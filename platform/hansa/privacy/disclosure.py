@@ -97,6 +97,28 @@ def crossed(counts: Sequence[Sequence[int]], rules: Rules) -> Crossed:
     return Crossed(cells, tuple(row_totals), tuple(column_totals), total)
 
 
+def layered(layers: Sequence[Sequence[Sequence[int]]], rules: Rules) -> tuple[Crossed, tuple[Crossed, ...]]:
+    """Tables of the same categories, one a stratum, and the table of their sums. Where a cell of any is left out, the
+    sum of these cells is too, with every total that it is part of."""
+    found = tuple(crossed(layer, rules) for layer in layers)
+    plain = np.array(layers, dtype=np.int64).sum(axis=0)
+    hidden = [
+        [any(one.cells[i][j] is None for one in found) for j in range(plain.shape[1])] for i in range(plain.shape[0])
+    ]
+    whole, out = crossed(plain.tolist(), rules), [any(row) for row in zip(*hidden, strict=True)]
+    cells = tuple(
+        tuple(None if gone else cell for cell, gone in zip(*pair, strict=True))
+        for pair in zip(whole.cells, hidden, strict=True)
+    )
+    summed = Crossed(
+        cells,
+        tuple(None if any(row) else total for total, row in zip(whole.row_totals, hidden, strict=True)),
+        tuple(None if gone else total for total, gone in zip(whole.column_totals, out, strict=True)),
+        None if any(out) else whole.total,
+    )
+    return summed, found
+
+
 def note(rules: Rules, left_out: bool) -> tuple[str, ...]:
     """What a reader must know of the counts beside it."""
     found = [f"counts from 1 to {rules.minimum_cell - 1} are left out, and totals that hold them"] if left_out else []
