@@ -537,6 +537,8 @@ def test_a_column_that_a_formula_can_not_name_is_offered_to_no_regression(spoile
     found = next(one for one in tables.tables(spoiled.hub) if one.table == "heart")
     assert "blood pressure" in found.kinds["summary"] and "blood pressure" not in found.kinds["glm"]
     assert {"age", "x"} <= set(found.kinds["glm"])
+    assert set(found.kinds["correlation"]) == {"age", "x", "blood pressure"}
+    assert "sex" in found.kinds["anova"] and "sex" not in found.kinds["quantiles"]
 
 
 def test_the_budget_that_is_left_is_what_its_owner_told(spoiled: Home) -> None:

@@ -290,3 +290,10 @@ def test_a_column_that_is_not_there_is_refused(bench: Bench, form: str) -> None:
     source = bench.csv(CSV) if form == "csv" else bench.sql("CREATE TABLE rows (a); INSERT INTO rows VALUES (1)")
     with pytest.raises(Refused, match="no column 'weight'"):
         load(source, bench.folder, ("weight",))
+
+
+def test_a_kind_that_is_lenient_gets_the_columns_that_there_are(bench: Bench) -> None:
+    source = bench.csv(CSV)
+    assert list(load(source, bench.folder, ("age", "height"), lenient=True).columns) == ["age"]
+    with pytest.raises(Refused, match="has no column 'height'"):
+        load(source, bench.folder, ("age", "height"))

@@ -8,6 +8,8 @@ table's own mean:
   knows how many rows the two others have is left with two means and two equations. So it takes four.
 * Numbers of rows and sums of whole numbers are few enough to try them all, so a sum of exact parts could be taken apart
   again. Each part is rounded to a sixteenth; F is told with what that makes uncertain.
+
+A table that leaves between two steps is told by the difference of their sums, here as in a `summary`.
 """
 
 import math
