@@ -8,6 +8,7 @@ from benchmarks import (
     audit,
     costs,
     gateway,
+    kinds,
     large_vector,
     machine,
     many_jobs,
@@ -22,6 +23,7 @@ from benchmarks import (
 
 SUMS = "| sites × numbers | dropped | CPU a site | hub | all | floor, all | ratio | plain numpy sum | bytes a number |"
 NOISE = "| of a share | by rejection | by inversion | its table, once | floor, numpy's rounded normal | ratio |"
+KINDS = "| kind | steps | pooled fit | a site | the hub | under masks | moved by a site | site and hub to pooled |"
 TABLES: dict[str, tuple[str, str, Callable[[], Iterable[str]]]] = {
     "machine": ("This machine", "| what | reached |", machine.lines),
     "sums": ("Secure sum", SUMS, secure_sum.lines),
@@ -30,6 +32,7 @@ TABLES: dict[str, tuple[str, str, Callable[[], Iterable[str]]]] = {
     "growth": ("Growth of CPU", "| of | exponent |", secure_sum.growth),
     "many": ("Many sites", "| what | seconds | of them setup |", many_sites.lines),
     "noise": ("Noise", NOISE, noise.lines),
+    "kinds": ("The kinds", KINDS, kinds.lines),
     "job": ("A whole job", "| what | ours | floor | ratio |", smallest_job.lines),
     "jobs": ("Many jobs at once", "| what | |", many_jobs.lines),
     "costs": (
