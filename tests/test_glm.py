@@ -5,6 +5,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 import pytest
+from scipy.stats import gamma, t
 
 from hansa.errors import Refused
 from hansa.jobs import base
@@ -14,7 +15,7 @@ from hansa.jobs.glm import Glm
 from hansa.jobs.regression.fitting import GlmAnswer
 from tests.real_rows import HOSPITALS, Chance, ask, ask_while_leaving, dealt, hospitals, joined, read, read_json, split
 
-Family = Literal["gaussian", "binomial", "poisson"]
+Family = Literal["gaussian", "binomial", "poisson", "gamma"]
 REFERENCE = read_json("reference_R.json")
 
 
@@ -109,18 +110,21 @@ def pooled_fit(x: np.ndarray, y: np.ndarray, family: Family) -> tuple[np.ndarray
         beta = np.linalg.lstsq(x, y, rcond=None)[0]
         spread = ((y - x @ beta) ** 2).sum() / (len(y) - x.shape[1])
         return beta, np.sqrt(spread * np.diag(np.linalg.inv(x.T @ x)))
-    if family == "poisson":
+    if family in ("poisson", "gamma"):
         beta = np.linalg.lstsq(x, np.log(y + 0.1), rcond=None)[0]
+    spread = 1.0
     for _ in range(60):
         eta = x @ beta
-        mu = np.exp(eta) if family == "poisson" else 1 / (1 + np.exp(-eta))
-        weight = mu if family == "poisson" else mu * (1 - mu)
+        mu = 1 / (1 + np.exp(-eta)) if family == "binomial" else np.exp(eta)
+        slope, weight = {"binomial": (mu * (1 - mu),) * 2, "poisson": (mu, mu), "gamma": (mu, np.ones(len(y)))}[family]
         root = np.sqrt(weight)
-        beta = np.linalg.lstsq(x * root[:, None], root * (eta + (y - mu) / weight), rcond=None)[0]
-    return beta, np.sqrt(np.diag(np.linalg.inv((x.T * weight) @ x)))
+        beta = np.linalg.lstsq(x * root[:, None], root * (eta + (y - mu) / slope), rcond=None)[0]
+    if family == "gamma":
+        spread = ((y / np.exp(x @ beta) - 1) ** 2).sum() / (len(y) - x.shape[1])
+    return beta, np.sqrt(spread * np.diag(np.linalg.inv((x.T * weight) @ x)))
 
 
-@pytest.mark.parametrize("family", ["gaussian", "binomial", "poisson"])
+@pytest.mark.parametrize("family", ["gaussian", "binomial", "poisson", "gamma"])
 @pytest.mark.parametrize("intercept", [True, False])
 def test_functions_products_and_models_without_intercept_equal_the_pooled_fit(family: Family, intercept: bool) -> None:
     chance = np.random.default_rng(7)
@@ -130,6 +134,7 @@ def test_functions_products_and_models_without_intercept_equal_the_pooled_fit(fa
         "gaussian": 1e6 + 1e3 * eta + chance.normal(0, 300, 300),
         "binomial": (chance.random(300) < 1 / (1 + np.exp(-eta))) * 1.0,
         "poisson": chance.poisson(np.exp(eta)) * 1.0,
+        "gamma": chance.gamma(2.0, np.exp(eta) / 2) + 1e-9,
     }[family]
     scaled = a if intercept else a / 1e4
     dummies = [(c == level) * 1.0 for level in ((2, 3) if intercept else (1, 2, 3))]
@@ -147,6 +152,65 @@ def test_functions_products_and_models_without_intercept_equal_the_pooled_fit(fa
     estimates = [coefficient.estimate for coefficient in found.coefficients.values()]
     assert np.allclose(estimates, beta, rtol=1e-7, atol=1e-9 * np.abs(beta).max())
     assert np.allclose([value.std_error for value in found.coefficients.values()], errors, rtol=1e-6)
+
+
+def charges() -> dict[str, np.ndarray]:
+    chance = np.random.default_rng(11)
+    age, ill = chance.uniform(20, 80, 400), (chance.random(400) < 0.4) * 1.0
+    return {"age": age, "ill": ill, "y": chance.gamma(1.5, 1000 * np.exp(0.02 * age + 0.6 * ill))}
+
+
+def test_a_gamma_regression_has_the_deviances_and_the_likelihood_of_its_rows() -> None:
+    rows = charges()
+    found = fit(dealt(rows, 3), "y ~ age + ill", "gamma")
+    b = [found.coefficients[name].estimate for name in ("(Intercept)", "age", "ill")]
+    y, mu = rows["y"], np.exp(b[0] + b[1] * rows["age"] + b[2] * rows["ill"])
+    assert found.deviance == pytest.approx(2 * ((y - mu) / mu - np.log(y / mu)).sum(), rel=1e-11)
+    assert found.null_deviance == pytest.approx(-2 * np.log(y / y.mean()).sum(), rel=1e-11)
+    shape = len(y) / found.deviance  # of R's logLik
+    assert found.aic == pytest.approx(-2 * gamma.logpdf(y, shape, scale=mu / shape).sum() + 8, rel=1e-11)
+    assert found.dispersion == pytest.approx(((y / mu - 1) ** 2).sum() / 397, rel=1e-11)
+    assert found.coefficients["age"].p == pytest.approx(2 * t.sf(abs(found.coefficients["age"].z), 397), rel=1e-9)
+
+
+def test_a_gamma_outcome_is_above_zero_and_one_that_is_far_off_is_come_to_by_halves() -> None:
+    with pytest.raises(Refused, match="holds values other than numbers above 0, which a gamma regression needs"):
+        fit(dealt({"x": [1.0, 2, 3, 4], "y": [1.0, 0, 2, 1]}, 2), "y ~ x", "gamma")
+    x = np.linspace(0, 1, 60)
+    y = np.where(x == 0, 1e6, np.where(np.arange(60) % 2, 0.8, 1.2))  # one row far above all others leads astray
+    tables = dealt({"x": x, "y": y}, 3)
+    job = Glm(formula="y ~ x", family="gamma", max_iterations=100)
+    assert any("halved" in name for name in step_names(job, tables))
+    found = fit(tables, "y ~ x", "gamma")
+    rest = y / np.exp(found.coefficients["(Intercept)"].estimate + found.coefficients["x"].estimate * x) - 1
+    assert [rest.sum(), rest @ x] == pytest.approx([0, 0], abs=1e-9)  # where the likelihood is highest
+
+
+@pytest.mark.parametrize("family", ["gaussian", "binomial", "poisson", "gamma"])
+def test_robust_errors_are_those_of_the_pooled_rows_and_who_leaves_is_not_in_them(family: Family) -> None:
+    rows = charges()
+    outcome = {"gaussian": rows["y"], "gamma": rows["y"], "poisson": np.floor(rows["y"] / 1000)}
+    rows["y"] = outcome.get(family, (rows["y"] > 3000) * 1.0)
+    tables = dealt(rows, 4)
+    job = Glm(formula="y ~ age + ill", family=family, errors="robust")
+    for leaving in ({}, {4: "2"}):
+        found = ask_while_leaving(job, tables, leaving)
+        assert isinstance(found, GlmAnswer) and found.errors == "robust"
+        here = joined({site: table for site, table in tables.items() if site not in leaving.values()})
+        y, x = here.numbers("y"), np.column_stack([np.ones(here.rows), here.numbers("age"), here.numbers("ill")])
+        eta = x @ [one.estimate for one in found.coefficients.values()]
+        mu = eta if family == "gaussian" else 1 / (1 + np.exp(-eta)) if family == "binomial" else np.exp(eta)
+        weight = {"binomial": mu * (1 - mu), "poisson": mu}.get(family, np.ones(y.size))
+        rest = (y - mu) / mu if family == "gamma" else y - mu
+        bread = np.linalg.inv((x.T * weight) @ x)
+        due = np.sqrt(np.diag(bread @ ((x.T * rest**2) @ x) @ bread))
+        assert [one.std_error for one in found.coefficients.values()] == pytest.approx(due.tolist(), rel=1e-7)
+
+
+def test_a_question_and_an_answer_without_robust_errors_keep_their_bytes() -> None:
+    job = Glm(formula="y ~ age", family="gaussian")
+    assert b"errors" not in msgspec.json.encode(job) and not job.robust
+    assert b'"errors"' not in msgspec.json.encode(fit(hospitals(), "thalach ~ age", "gaussian"))
 
 
 def test_rows_that_miss_a_value_are_left_out_and_counted() -> None:

@@ -182,7 +182,7 @@ BAD = {
     "categories of a stranger": ("table", {"rows": "a", "levels": {"b": ["x"]}}, "column 'b'"),
     "a category twice": ("table", {"rows": "a", "levels": {"a": ["x", "x"]}}, "twice"),
     "no category": ("table", {"rows": "a", "levels": {"a": []}}, "'levels'"),
-    "an unknown family": ("glm", {"formula": "y ~ x", "family": "gamma"}, "gaussian, binomial, poisson"),
+    "an unknown family": ("glm", {"formula": "y ~ x", "family": "tweedie"}, "gaussian, binomial, poisson"),
     "too many iterations": ("glm", {"formula": "y ~ x", "family": "poisson", "max_iterations": 1000}, "at most 100"),
     "no outcome": ("glm", {"formula": "~ x", "family": "poisson"}, "no outcome"),
     "two outcomes": ("glm", {"formula": "y ~ x", "family": "poisson", "outcome": "z"}, "differently"),

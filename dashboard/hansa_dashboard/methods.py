@@ -77,7 +77,13 @@ _FAMILIES: Final[Mapping[str, str]] = {
     "gaussian": " Family gaussian, identity link: intervals and p are of Student's t with the residual df.",
     "binomial": " Family binomial, logit link: intervals and p are normal (Wald).",
     "poisson": " Family Poisson, log link: intervals and p are normal (Wald).",
+    "gamma": " Family gamma, log link, dispersion of Pearson: intervals and p are of Student's t with the residual df.",
 }
+_ROBUST: Final = Method(
+    " Standard errors are robust ones (HC0): they hold whatever the variance of the outcome is.",
+    ("V = A⁻¹ B A⁻¹, with A the information and B = Xᵀ diag(r²) X",),
+    ("White, A Heteroskedasticity-Consistent Covariance Matrix Estimator (Econometrica 1980)",),
+)
 METHODS: Final[Mapping[str, Method]] = {
     "histogram": _HISTOGRAM,
     "table": _TABLE,
@@ -127,4 +133,6 @@ def method(kind: str, answer: Mapping[str, Any], noise: Noise | None) -> Method 
         return KINDS[kind].method if kind in KINDS else None
     if kind != "glm":
         return found
-    return Method(found.text + _FAMILIES.get(family, ""), found.formulas, found.sources)
+    robust = _ROBUST if answer.get("errors") == "robust" else Method("")
+    text = found.text + _FAMILIES.get(family, "") + robust.text
+    return Method(text, (*found.formulas, *robust.formulas), (*found.sources, *robust.sources))

@@ -8,8 +8,8 @@ summaries.py   means and brackets of quantiles
 timeline.py    what the hub and each site were doing, as bars in lanes
 
 What is not in the answer is not computed here, except 95 % intervals, which follow from it: estimate ± q * standard
-error, with q of Student's t for a gaussian regression and of the normal for all others. Of a count, a mean or a
-variance the only standard error there is is that of the noise: without noise they are drawn without an interval.
+error, with q of Student's t for a gaussian or gamma regression and of the normal for all others. Of a count, a mean or
+a variance the only standard error there is is that of the noise: without noise they are drawn without an interval.
 Every plot has a sentence that says what it shows.
 """
 

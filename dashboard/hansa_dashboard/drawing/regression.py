@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from hansa.jobs.base import NoiseAdded
-from hansa.jobs.regression.fitting import GlmAnswer
+from hansa.jobs.regression.fitting import STUDENTS, GlmAnswer
 from hansa_dashboard.drawing.picture import COLOUR, NORMAL, QUIET, Chart, Picture, Plot, count, hints
 
 _INTERCEPT = "(Intercept)"
@@ -29,8 +29,8 @@ def glm(answer: GlmAnswer, _about: str) -> Picture:
 def _table(answer: GlmAnswer) -> pd.DataFrame:
     from scipy.special import stdtrit
 
-    gaussian = answer.family == "gaussian"
-    wide = float(stdtrit(answer.df, 0.975)) if gaussian else NORMAL
+    students = answer.family in STUDENTS
+    wide = float(stdtrit(answer.df, 0.975)) if students else NORMAL
     rows = answer.coefficients.items()
     return pd.DataFrame(
         {
@@ -39,7 +39,7 @@ def _table(answer: GlmAnswer) -> pd.DataFrame:
             "standard error": [row.std_error for _, row in rows],
             _FROM: [row.estimate - wide * row.std_error for _, row in rows],
             _TO: [row.estimate + wide * row.std_error for _, row in rows],
-            "t" if gaussian else "z": [row.z for _, row in rows],
+            "t" if students else "z": [row.z for _, row in rows],
             "p": [row.p for _, row in rows],
         }
     )

@@ -107,12 +107,13 @@ def _bracket(bracket: Mapping[str, Any]) -> str:
 
 
 def _glm(answer: Mapping[str, Any]) -> None:
-    statistic = "t" if answer["family"] == "gaussian" else "z"
+    statistic = "t" if answer["family"] in ("gaussian", "gamma") else "z"
+    error = "robust error" if answer.get("errors") == "robust" else "std. error"
     rows = [
         [name, f"{found['estimate']:.9g}", f"{found['std_error']:.9g}", number(found["z"]), number(found["p"])]
         for name, found in answer["coefficients"].items()
     ]
-    table(f"{answer['family']}: {answer['formula']}", ["", "estimate", "std. error", statistic, "p"], rows)
+    table(f"{answer['family']}: {answer['formula']}", ["", "estimate", error, statistic, "p"], rows)
     facts = ("n", "dropped", "df", "deviance", "null_deviance", "aic", "dispersion", "iterations", "precision")
     table("fit", ["", ""], [[name.replace("_", " "), _figure(answer[name])] for name in facts])
 

@@ -10,7 +10,7 @@
     correlation.py        `correlation`: Pearson's, of each pair of columns
     t_tests.py            `t_test`: Welch's and Student's tests of means
     anova.py              `anova`: one-way analysis of variance; groups.py is what the two have in common
-    glm.py                `glm`: linear, logistic and Poisson regression; regression/ is what it is made of
+    glm.py                `glm`: linear, logistic, Poisson, gamma regression; regression/ is what it is made of
     assessment.py         `assessment`: ROC, AUC and calibration of a fitted logistic model
     meta_analysis.py      `meta_analysis`: each site's own regression, combined
     kaplan_meier.py       `kaplan_meier`: survival curves and the log-rank test; survival/ is what it is made of

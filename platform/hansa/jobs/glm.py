@@ -1,4 +1,4 @@
-"""`glm`: linear, logistic and Poisson regression by a formula, equal to the fit on the pooled rows.
+"""`glm`: linear, logistic, Poisson and gamma regression by a formula, equal to the fit on the pooled rows.
 
     [categories] → magnitudes → means → [spreads] → iteration 1, 2, … → answer
 
@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType, field
@@ -43,7 +43,8 @@ class Glm(Job, frozen=True, tag="glm", kw_only=True, forbid_unknown_fields=True)
     open_ended: ClassVar[bool] = True
     learns: ClassVar[str] = (
         "which categories occur, magnitudes and means of the columns, and of every iteration the score, the "
-        "information matrix (for a linear regression the sums of squares and products) and the deviance"
+        "information matrix (for a linear regression the sums of squares and products) and the deviance; with robust "
+        "errors the sums of products weighted by squared residuals as well"
     )
 
     formula: Annotated[
@@ -55,13 +56,20 @@ class Glm(Job, frozen=True, tag="glm", kw_only=True, forbid_unknown_fields=True)
             extra={"form": "formula"},
         ),
     ]
-    family: Annotated[Family, Meta(title="Family", description="Linear, logistic (0/1) or Poisson (counts).")]
+    family: Annotated[
+        Family,
+        Meta(title="Family", description="Linear, logistic (0/1), Poisson (counts) or gamma (positive, log link)."),
+    ]
     outcome: Annotated[
         str, Meta(title="Outcome", description="If the formula has no left side.", extra={"form": "column"})
     ] = ""
     max_iterations: Annotated[int, Meta(title="Iterations", description="At most so many.", ge=2, le=100)] = 25
     levels: Levels = field(default_factory=dict)
     ranges: Ranges | UnsetType = UNSET
+    errors: Annotated[
+        Literal["model", "robust"] | UnsetType,
+        Meta(title="Standard errors", description="Those of the model, or robust ones, which ask less of it."),
+    ] = UNSET
 
     def columns(self) -> tuple[str, ...]:
         model = self.model()
@@ -93,7 +101,7 @@ class Glm(Job, frozen=True, tag="glm", kw_only=True, forbid_unknown_fields=True)
         if not isinstance(now, Open):
             design.names(model, known)  # refuses a state that asks for more columns than a regression has
         if isinstance(now, Iteration):
-            return fit(step, fitting.share(now, table, model, self.family))
+            return fit(step, fitting.share(now, table, model, self.family, self.robust))
         return fit(step, scaling.share(now, table, model, self.family, wanted))
 
     def advance(self, step: Step, total: Total) -> Step | GlmAnswer:
@@ -101,13 +109,14 @@ class Glm(Job, frozen=True, tag="glm", kw_only=True, forbid_unknown_fields=True)
         if isinstance(now, Open):
             opened = [block.name.removeprefix("present ") for block in step.blocks]
             return self._ask(Magnitudes(scaling.categories(now, model, opened, total)), 1.0, total.sites)
-        asked = Question(model, self.formula, self.family, self.max_iterations, design.names(model, now.categories))
+        labels = design.names(model, now.categories)
+        asked = Question(model, self.formula, self.family, self.max_iterations, labels, self.robust)
         if isinstance(now, Iteration):
             then = fitting.advance(now, step, total, asked)
             return then if isinstance(then, GlmAnswer) else self._iterate(then, total.sites)
         fitting.refuse_few(float(np.rint(total.real("rows")[0])), asked)
         rows = float(np.rint(total.real("rows")[0]))
-        labels = asked.labels[1:] if model.intercept else asked.labels
+        labels = labels[1:] if model.intercept else labels
         if isinstance(now, Magnitudes):
             return self._ask(
                 Means(now.categories, scaling.largest(total, model, self.family, labels)), rows, total.sites
@@ -141,12 +150,19 @@ class Glm(Job, frozen=True, tag="glm", kw_only=True, forbid_unknown_fields=True)
 
         noise.check()
         self.columns()
-        if self.family == "poisson":
-            raise Refused("under noise there is no Poisson regression: a row's mean has no bound, so no noise hides it")
+        if self.family in ("poisson", "gamma"):
+            name = "Poisson" if self.family == "poisson" else self.family
+            raise Refused(f"under noise there is no {name} regression: a row's mean has no bound, so no noise hides it")
+        if self.robust:
+            raise Refused("under noise standard errors are those of the model: robust ones have no bound")
         return NoisyLinear(glm=self, noise=noise) if self.family == "gaussian" else NoisyLogistic(glm=self, noise=noise)
 
     def declared_ranges(self) -> Mapping[str, Ends]:
         return {} if isinstance(self.ranges, UnsetType) else self.ranges
+
+    @property
+    def robust(self) -> bool:
+        return self.errors == "robust"
 
     def model(self) -> Formula:
         return formula.parse(self.formula, self.outcome)
@@ -157,7 +173,7 @@ class Glm(Job, frozen=True, tag="glm", kw_only=True, forbid_unknown_fields=True)
 
     def _iterate(self, now: Iteration, sites: int) -> Step:
         again = f", halved {now.halvings} times" if now.halvings else ""
-        blocks = fitting.blocks(now, self.family, sites)
+        blocks = fitting.blocks(now, self.family, sites, self.robust)
         return Step(f"iteration {now.turn + 1}{again}", blocks, encode_state(State(now)))
 
 

@@ -65,7 +65,7 @@ def _iterated(z: Array, y: Array, kind: Family) -> tuple[Array, Array] | None:
     for turn in range(_ITERATIONS):
         for _ in range(_HALVINGS):
             part = family.share(kind, z, y, trial, math.inf)
-            deviance = family.deviance(kind, part.loss, part.fixed)
+            deviance = family.deviance(kind, part.loss, part.fixed, float(y.size))
             if deviance <= before + 1e-9 * (abs(before) + 0.1):
                 break
             step = step / 2

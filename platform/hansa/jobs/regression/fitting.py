@@ -7,10 +7,11 @@ it, and the step is then still taken. A separated outcome never gets there: its 
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from hansa.errors import ProtocolViolation, Refused
@@ -26,13 +27,14 @@ from hansa.privacy import disclosure
 from hansa.privacy.disclosure import Rules
 
 SETTLED = 1e-18
+STUDENTS = ("gaussian", "gamma")  # families whose dispersion is estimated
 _STILL = 1e-6  # of the largest coefficient: what the last step may move at most
 _HALVINGS = 12
 _WORSE = 1e-9  # relative growth of the deviance that isn't rounding
 
 
 class Coefficient(Struct, frozen=True):
-    """`z` is a t statistic with `df` degrees of freedom in a gaussian regression, else a normal one."""
+    """`z` is a t statistic with `df` degrees of freedom in a gaussian or gamma regression, else a normal one."""
 
     estimate: float
     std_error: float
@@ -44,7 +46,8 @@ class GlmAnswer(Answer, frozen=True, tag="glm", kw_only=True):
     """As R's glm gives it. `dropped` rows missed a value. Under noise, standard errors hold what it does as well.
 
     `precision` bounds what rounding in the last totals did: to a coefficient, in units of its standard error,
-    and to a standard error, relatively; the larger of the two over all coefficients.
+    and to a standard error, relatively; the larger of the two over all coefficients. `errors` is there where they were
+    asked to be robust.
     """
 
     family: Family
@@ -60,6 +63,7 @@ class GlmAnswer(Answer, frozen=True, tag="glm", kw_only=True):
     iterations: int
     converged: bool
     precision: float
+    errors: Literal["robust"] | UnsetType = UNSET
 
     def disclosed(self, rules: Rules) -> "GlmAnswer":
         """Refused if it rests on few rows, or has many parameters for them; a left-out count of dropped rows is None.
@@ -92,6 +96,7 @@ class Question(Struct, frozen=True):
     family: Family
     max_iterations: int
     labels: tuple[str, ...]
+    robust: bool = False
 
 
 def start(categories: dict[str, tuple[str, ...]], scale: Scale, asked: Question) -> Iteration:
@@ -100,7 +105,7 @@ def start(categories: dict[str, tuple[str, ...]], scale: Scale, asked: Question)
     mean = scale.outcome / scale.rows
     _refuse_one_class(asked, scale.outcome, scale.rows)
     if asked.model.intercept and asked.family != "gaussian":
-        trial[0] = math.log(mean) if asked.family == "poisson" else math.log(mean / (1 - mean))
+        trial[0] = math.log(mean / (1 - mean)) if asked.family == "binomial" else math.log(mean)
     return Iteration(categories, scale, tuple(trial), (0.0,) * len(trial))
 
 
@@ -111,13 +116,13 @@ def _refuse_one_class(asked: Question, outcome: float, rows: float) -> None:
         raise Refused(f"the outcome '{asked.model.outcome.text}' is zero in every row")
 
 
-def blocks(now: Iteration, kind: Family, sites: int) -> tuple[Reals | Flags, ...]:
+def blocks(now: Iteration, kind: Family, sites: int, robust: bool) -> tuple[Reals | Flags, ...]:
     scale = now.scale
     bound = family.bounds(kind, np.array(now.trial), scale.rows, scale.outcome, scale.largest)
-    return (reals("rows", (2,), MAX_ROWS, sites), *family.blocks(bound, len(now.trial), sites))
+    return (reals("rows", (2,), MAX_ROWS, sites), *family.blocks(kind, bound, len(now.trial), sites, robust))
 
 
-def share(now: Iteration, table: Table, model: Formula, kind: Family) -> Contribution:
+def share(now: Iteration, table: Table, model: Formula, kind: Family, robust: bool) -> Contribution:
     used = design.complete(table, model)
     values = scaling.columns(table, model, now.categories, used)
     width = values.shape[1] - 1 + model.intercept
@@ -129,7 +134,8 @@ def share(now: Iteration, table: Table, model: Formula, kind: Family) -> Contrib
     z = np.column_stack([np.ones((values.shape[0], int(model.intercept))), values[:, :-1]])
     trial = np.array(now.trial)
     means = family.bounds(kind, trial, scale.rows, scale.outcome, scale.largest).means
-    part = family.share(kind, z, values[:, -1], trial, means)
+    part = family.share(kind, z, values[:, -1], trial, means, robust)
+    others = {"meat": part.meat, "curvature": part.curvature}
     return {
         "rows": np.array([used.sum(), table.rows - used.sum()], dtype=np.float64),
         "score": part.score,
@@ -137,6 +143,7 @@ def share(now: Iteration, table: Table, model: Formula, kind: Family) -> Contrib
         "loss": np.array([part.loss]),
         "fixed": part.fixed,
         "overflow": np.array([part.overflow]),
+        **{name: values for name, values in others.items() if values is not None},
     }
 
 
@@ -148,19 +155,19 @@ def advance(now: Iteration, step: Step, total: Total, asked: Question) -> Iterat
     refuse_few(rows, asked)
     if asked.family != "gaussian":
         _refuse_one_class(asked, part.fixed[0], rows)
-    deviance = family.deviance(asked.family, part.loss, part.fixed)
+    deviance = family.deviance(asked.family, part.loss, part.fixed, rows)
     same_rows = (now.rows, now.sites) == (rows, total.sites)
     if now.deviance is not None and same_rows and deviance - now.deviance > _WORSE * (abs(deviance) + 0.1):
         return _halved(now, asked)
-    newton = scoring.newton(part.score, part.information)
+    newton = scoring.newton(part.score, part.information if part.curvature is None else part.curvature)
     if isinstance(newton, scoring.Dependent):
         if now.turn == 0:
             label = asked.labels[newton.column]
             raise Refused(f"column '{label}' depends linearly on the columns before it; leave one of them out")
         raise _stuck(now, np.array(now.step), asked)
     rounding = {block.name: total.sites * block.step / 2 for block in step.blocks if isinstance(block, Reals)}
-    if _settled(now, newton, rounding["score"], asked.family):
-        return _answer(now, total, newton, rounding, asked)
+    if _settled(now, newton, rounding["score"], asked):
+        return _answer(now, total, _expected(newton, part), rounding, asked)
     if now.turn + 1 >= asked.max_iterations:
         raise _stuck(now, newton.step, asked)
     trial = np.array(now.trial) + newton.step
@@ -204,32 +211,44 @@ def _stuck(now: Iteration, step: Array, asked: Question) -> Refused:
     )
 
 
-def _settled(now: Iteration, newton: Newton, rounding: float, kind: Family) -> bool:
+def _settled(now: Iteration, newton: Newton, rounding: float, asked: Question) -> bool:
     """Whether the step that remains is too small to matter, and small enough to be the last."""
-    if kind == "gaussian":
-        return now.turn >= 1  # linear: the first step solved it, this one refined it
-    noise = 4 * rounding**2 * float(np.abs(newton.covariance).sum())
     largest = max(1.0, float(np.abs(np.array(now.trial)).max()))
-    return newton.decrement <= max(SETTLED, noise) and float(np.abs(newton.step).max()) <= _STILL * largest
+    still = float(np.abs(newton.step).max()) <= _STILL * largest
+    if (
+        asked.family == "gaussian"
+    ):  # linear: the first step solved it, this one refined it; robust errors are of the trial
+        return now.turn >= 1 and (still or not asked.robust)
+    noise = 4 * rounding**2 * float(np.abs(newton.covariance).sum())
+    return newton.decrement <= max(SETTLED, noise) and still
+
+
+def _expected(newton: Newton, part: family.Share) -> Newton:
+    """With the covariance of the expected information, as R's glm has it."""
+    found = newton if part.curvature is None else scoring.newton(part.score, part.information)
+    return newton if isinstance(found, scoring.Dependent) else replace(newton, covariance=found.covariance)
 
 
 def _answer(now: Iteration, total: Total, newton: Newton, rounding: dict[str, float], asked: Question) -> GlmAnswer:
     part, kind, width = family.read(total), asked.family, len(now.trial)
     rows, dropped = (round(number) for number in total.real("rows"))
     unit = math.ldexp(1.0, now.scale.exponents[-1])  # of the outcome; 1 unless gaussian
-    deviance = family.deviance(kind, part.loss, part.fixed) - newton.decrement
+    deviance = family.deviance(kind, part.loss, part.fixed, float(rows)) - newton.decrement
     dispersion = 1.0
     if kind == "gaussian":
         if deviance <= 4 * rounding["loss"] + 1e-26 * float(part.fixed[1]):
             raise Refused(f"the outcome '{asked.model.outcome.text}' follows exactly from the columns of the formula")
         dispersion = deviance / (rows - width)
+    if kind == "gamma":
+        dispersion = float(part.fixed[2]) / (rows - width)  # Pearson's, as R's
     scaled = unit * unit * deviance
     null = unit * unit * family.null_deviance(kind, part.fixed, float(rows), asked.model.intercept)
-    estimates, errors = _in_own_units(now, newton, dispersion, asked.model.intercept)
+    middle = dispersion * newton.covariance if part.meat is None else _sandwich(newton.covariance, part.meat)
+    estimates, errors = _in_own_units(now, newton.step, middle, asked.model.intercept)
     return GlmAnswer(
         family=kind,
         formula=asked.text,
-        coefficients=coefficients(asked.labels, estimates, errors, rows - width if kind == "gaussian" else None),
+        coefficients=coefficients(asked.labels, estimates, errors, rows - width if kind in STUDENTS else None),
         n=rows,
         dropped=dropped,
         df=rows - width,
@@ -240,6 +259,7 @@ def _answer(now: Iteration, total: Total, newton: Newton, rounding: dict[str, fl
         iterations=now.turn + 1,
         converged=True,
         precision=_precision(newton, rounding, dispersion, deviance if kind == "gaussian" else None),
+        errors="robust" if asked.robust else UNSET,
         notes=_notes(dropped),
     )
 
@@ -248,7 +268,15 @@ def _notes(dropped: int | None) -> tuple[str, ...]:
     return (f"rows left out because they miss a value: {dropped}",) if dropped else ()
 
 
-def _in_own_units(now: Iteration, newton: Newton, dispersion: float, intercept: bool) -> tuple[Array, Array]:
+def _sandwich(bread: Array, meat: Array) -> Array:
+    """HC0: no correction for few rows."""
+    full = np.zeros_like(bread)
+    full[np.triu_indices(bread.shape[0])] = meat
+    full = full + np.triu(full, 1).T
+    return np.asarray(bread @ full @ bread, dtype=np.float64)
+
+
+def _in_own_units(now: Iteration, step: Array, covariance: Array, intercept: bool) -> tuple[Array, Array]:
     """Estimates and standard errors of the columns as they were; η = b0 + Σ b (x - c) / 2^e is linear."""
     *centres, outcome = now.scale.centres
     *exponents, last = now.scale.exponents
@@ -257,10 +285,10 @@ def _in_own_units(now: Iteration, newton: Newton, dispersion: float, intercept: 
     if intercept:
         back[0, 1:] = -np.array(centres) * slopes
     back = np.ldexp(back, last)
-    estimates = back @ (np.array(now.trial) + newton.step)
+    estimates = back @ (np.array(now.trial) + step)
     if intercept:
         estimates[0] += outcome
-    variances = np.einsum("ij,jk,ik->i", back, newton.covariance, back) * dispersion
+    variances = np.einsum("ij,jk,ik->i", back, covariance, back)
     return estimates, np.sqrt(variances)
 
 

@@ -114,6 +114,8 @@ def columns(table: Table, model: Formula, categories: design.Categories, used: n
 def _unfit(outcome: Array, family: Family) -> bool:
     if family == "binomial":
         return bool(np.any((outcome != 0) & (outcome != 1)))
+    if family == "gamma":
+        return bool(np.any(outcome <= 0))
     return family == "poisson" and bool(np.any((outcome < 0) | (outcome != np.floor(outcome))))
 
 
@@ -138,7 +140,7 @@ def largest(total: Total, model: Formula, family: Family, labels: Sequence[str])
     """The exponents that the magnitudes tell; refuses an outcome unfit for the family and zero columns."""
     outcome = model.outcome.text
     if total.flag("unfit")[0]:
-        due = "0 and 1" if family == "binomial" else "counts (whole numbers from 0)"
+        due = {"binomial": "0 and 1", "gamma": "numbers above 0"}.get(family, "counts (whole numbers from 0)")
         raise Refused(f"the outcome '{outcome}' holds values other than {due}, which a {family} regression needs")
     *exponents, last = magnitude.exponents(total.flag("magnitudes"))
     for label, exponent in zip(labels, exponents, strict=True):
