@@ -49,6 +49,23 @@ def acts(home: Home) -> None:
     print_acts(read_acts(open_engine(read_settings(home).database, reading=True)))
 
 
+@app.command()
+def predict(
+    home: Home,
+    answer: Annotated[Path, typer.Argument(metavar="ANSWER.json", help="A fitted model, as the page gives it.")],
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="One of this site's tables.")],
+    out: Annotated[Path, typer.Option("--out", help="The CSV file to write.")],
+) -> None:
+    """Apply a fitted model (glm, cox, gradient_boosting) to this site's own rows. Nothing leaves the machine."""
+    from hansa_site.predicting import predict
+    from hansa_site.settings import read_settings
+
+    rows, without = predict(read_settings(home).source(table), home, answer, out)
+    typer.echo(
+        f"{out}: {rows} rows in the order of the table" + (f", {without} without a prediction" if without else "")
+    )
+
+
 witnessing.register(app)
 deciding.register(app)
 app.add_typer(policy.app, name="policy")

@@ -163,6 +163,16 @@ class Answer(Struct, frozen=True, tag_field="kind", kw_only=True):
         """As it may be shown under these rules; refuses what may not be shown at all. Every figure goes through
         `privacy/disclosure.py`."""
 
+    def predictors(self) -> tuple[str, ...]:
+        """The columns that `predict` reads; refuses if the answer is no fitted model."""
+        raise Refused("an answer of this kind is no model, and predicts nothing")
+
+    def predict(self, table: "Table") -> "Mapping[str, Array]":
+        """Of each row of one's own table: one column of numbers or more, NaN where a row misses what that takes."""
+        del table
+        self.predictors()
+        return {}
+
     def exhibit(self) -> Exhibit:
         """What it shows, as tables and plots; unless a kind says otherwise, its fields one by one."""
         fields = [field for field in structs.asdict(self).items() if field[0] not in ("notes", "noise")]

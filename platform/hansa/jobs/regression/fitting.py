@@ -6,7 +6,7 @@ it, and the step is then still taken. A separated outcome never gets there: its 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -18,7 +18,7 @@ from hansa.errors import ProtocolViolation, Refused
 from hansa.jobs.base import Answer, Array, Contribution, Flags, Reals, Step, Table, Total, reals
 from hansa.jobs.levels import Known
 from hansa.jobs.magnitude import MAX_ROWS
-from hansa.jobs.regression import design, family, scaling, scoring
+from hansa.jobs.regression import design, family, predicting, scaling, scoring
 from hansa.jobs.regression.family import Family
 from hansa.jobs.regression.formula import Formula
 from hansa.jobs.regression.scaling import Scale
@@ -72,6 +72,14 @@ class GlmAnswer(Answer, frozen=True, tag="glm", kw_only=True):
         disclosure.refuse_rich(len(self.coefficients), self.n, rules)
         dropped = disclosure.shown(self.dropped or 0, rules)
         return replace(self, dropped=dropped, notes=_notes(dropped) + disclosure.note(rules, dropped is None))
+
+    def predictors(self) -> tuple[str, ...]:
+        return predicting.columns(self.formula)
+
+    def predict(self, table: Table) -> Mapping[str, Array]:
+        estimates = {name: one.estimate for name, one in self.coefficients.items()}
+        eta = predicting.linear(self.formula, estimates, table)
+        return {"linear predictor": eta, "prediction": predicting.mean(self.family, eta)}
 
 
 class Iteration(Struct, frozen=True, tag="iteration"):

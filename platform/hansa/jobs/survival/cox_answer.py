@@ -1,13 +1,15 @@
 """What a Cox regression gives, what of it may be shown, and how."""
 
 import math
+from collections.abc import Mapping
 from itertools import accumulate, pairwise
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from hansa.jobs.base import Answer
+from hansa.jobs.base import Answer, Array, Table
 from hansa.jobs.exhibit import Cell, Curves, Exhibit, Intervals, Line, Plot, Sheet
+from hansa.jobs.regression import predicting
 from hansa.jobs.regression.fitting import Coefficient
 from hansa.jobs.survival import grouping
 from hansa.jobs.survival.curve import Z
@@ -78,6 +80,15 @@ class CoxAnswer(Answer, frozen=True, tag="cox", kw_only=True):
             baseline=baseline,
             notes=notes(self.width_note, self.common, dropped) + disclosure.note(rules, left_out),
         )
+
+    def predictors(self) -> tuple[str, ...]:
+        return predicting.columns(self.formula)
+
+    def predict(self, table: Table) -> Mapping[str, Array]:
+        """`hazard ratio` is to a row whose columns are all zero."""
+        estimates = {name: one.estimate for name, one in self.coefficients.items()}
+        eta = predicting.linear(self.formula, estimates, table)
+        return {"linear predictor": eta, "hazard ratio": predicting.mean("cox", eta)}
 
     def exhibit(self) -> Exhibit:
         tests = [("Likelihood ratio", self.likelihood_ratio), ("Wald", self.wald), ("Score", self.score_test)]

@@ -1,5 +1,7 @@
 """The answer of gradient boosting, and what it predicts for one's own rows."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
@@ -84,6 +86,12 @@ class GradientBoostingAnswer(Answer, frozen=True, tag="gradient_boosting", kw_on
             dropped=dropped,
             notes=self.notes + disclosure.note(rules, dropped is None),
         )
+
+    def predictors(self) -> tuple[str, ...]:
+        return self.columns
+
+    def predict(self, table: Table) -> Mapping[str, Array]:
+        return {"prediction": predict(self, table)}
 
     def exhibit(self) -> Exhibit:
         ranked = sorted(self.importance.items(), key=lambda item: -item[1].gain)
