@@ -16,6 +16,7 @@ from hansa.hub.actions import Hub
 from hansa.hub.log import record
 from hansa.hub.models import Job, Login, Member, Participant
 from hansa.hub.records import tell
+from hansa.jobs import KINDS
 from hansa.jobs.base import Column, Schema
 from hansa.mail import boxes
 from hansa.messages import encode
@@ -164,6 +165,14 @@ def test_a_job_that_is_not_there_is_said_not_to_be_there(hub: Hub) -> None:
         view("job", run="0" * 32).info[0].value
         == "There is no such job at this hub, or it does not concern your institution."
     )
+
+
+def test_every_kind_has_its_form_and_says_what_it_tells(hub: Hub) -> None:
+    page = view("propose")
+    for kind, job in KINDS.items():
+        next(box for box in page.selectbox if box.label == "Kind").set_value(kind).run()
+        assert not page.exception, kind
+        assert job.title in [text.value.strip("*") for text in page.markdown]
 
 
 def test_too_few_participants_are_refused_before_anything_is_sent(hub: Hub) -> None:

@@ -83,15 +83,19 @@ def _columns(field: Field, key: str, label: str, columns: Mapping[str, Column]) 
 
 
 def _number(field: Field, key: str, label: str) -> float | int | None:
-    whole = field.type == "integer"
-    low, high = (None if edge is None or abs(edge) > 1e15 else edge for edge in (field.minimum, field.maximum))
+    """All of a widget's numbers must be whole, or none."""
+    sort: Any = int if field.type == "integer" else float
+    edges = (field.minimum, field.maximum)
+    low, high, start = (  # each None, or a number of this sort
+        None if number is None or abs(number) > 1e15 else sort(number) for number in (*edges, field.default)
+    )
     value: float | int | None = st.number_input(
         label,
-        min_value=int(low) if whole and low is not None else low,
-        max_value=int(high) if whole and high is not None else high,
-        value=field.default,
-        step=1 if whole else None,
-        format=None if whole else "%g",
+        min_value=low,
+        max_value=high,
+        value=start,
+        step=1 if sort is int else None,
+        format=None if sort is int else "%g",
         key=key,
         help=field.description,
         placeholder="Not given",
