@@ -46,7 +46,10 @@ def test_every_key_has_an_example_that_means_something_else_than_its_default() -
     [
         ("minimum_sites = 2", "'minimum_sites': Expected `int` >= 3"),
         ("kinds = 'glm'", "'kinds': Expected `array`"),
-        ("kinds = ['coxx']", "'kinds' or 'kind_digests' names 'coxx'; there are summary"),
+        (
+            "kinds = ['coxx']",
+            "'kinds' or 'kind_digests' names 'coxx', and no such kind is installed here; there are summary",
+        ),
         ("kind_digests = { glm = 'abc' }", "'kind_digests.glm' is not 64 hexadecimal digits"),
         ("tables = ['lungs']", "'tables' names a table 'lungs'"),
         ("columns = { lungs = ['a'] }", "'columns' names a table 'lungs'"),

@@ -66,18 +66,20 @@ def admitted(kind: str) -> str | None:
 
 
 def refuse_unfit(allowed: Mapping[str, str], kinds: tuple[str, ...], where: str) -> None:
-    """Refuses a kind that is neither ours nor one that is installed, and another house's without its digest."""
+    """Refuses a kind that is neither ours nor one that is installed, and another house's without its digest; `where`
+    names the file and the key."""
     others = {kind for kind in (*kinds, *allowed) if kind not in jobs.KINDS}
     here = found() if others else {}
     for kind in sorted(others):
         if kind not in here:
-            raise Refused(f"{where}: '{kind}' is no kind that is installed here; there are {', '.join(jobs.KINDS)}")
+            names = ", ".join(jobs.KINDS)
+            raise Refused(f"{where} names '{kind}', and no such kind is installed here; there are {names}")
         if here[kind].trouble:
-            raise Refused(f"{where}: the kind '{kind}' of the package {here[kind].package}: {here[kind].trouble}")
+            raise Refused(f"{where} names '{kind}', of the package {here[kind].package}: {here[kind].trouble}")
         if kind not in allowed:
             raise Refused(
-                f"{where}: '{kind}' is another house's: name its code in 'kind_digests', as `hansa site policy kinds` "
-                "prints it"
+                f"{where} names '{kind}', which is another house's: its code wants to be named in 'kind_digests', as "
+                "`hansa site policy kinds` prints it"
             )
 
 

@@ -51,8 +51,9 @@ def test_the_wheel_holds_all_three_packages_and_both_trees_of_migrations(wheel: 
 def test_the_wheel_holds_the_demo_and_every_table_that_it_names(wheel: list[str]) -> None:
     demo = ROOT / "platform" / "hansa" / "demo"
     named = {Path(table.path).name for site in read_consortium(demo / "consortium.toml").site for table in site.table}
-    assert len(named) == 4
-    for name in {*named, "consortium.toml", "glm.toml", "summary.toml", "README.md"}:
+    assert len(named) == 8
+    plans = {"glm.toml", "summary.toml", "kaplan_meier.toml", "cox.toml"}
+    for name in {*named, *plans, "consortium.toml", "README.md"}:
         assert f"hansa/demo/{name}" in wheel
 
 

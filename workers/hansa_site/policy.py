@@ -89,7 +89,7 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
 
 def check(policy: Policy, tables: frozenset[str], where: str) -> Policy:
     """Refuses what could never mean anything, and names the key."""
-    installed.refuse_unfit(policy.kind_digests, policy.kinds, f"{where}: 'kinds' and 'kind_digests'")
+    installed.refuse_unfit(policy.kind_digests, policy.kinds, f"{where}: 'kinds' or 'kind_digests'")
     for kind, due in policy.kind_digests.items():
         if _DIGEST.fullmatch(due) is None:
             raise Refused(f"{where}: 'kind_digests.{kind}' is not 64 hexadecimal digits: `hansa site policy kinds`")
