@@ -301,8 +301,9 @@ class World:
             self._fetch()
 
     def awake(self) -> Sequence[str]:
-        """Who looks for something to do: everybody, always, as the processes do."""
-        return [HUB, *self.names]
+        """Who looks for something to do: the hub, whose clock ticks, and who has got a letter; everybody whenever none
+        flies. A process looks all the time, and finds nothing then: looking is most of what a world costs."""
+        return [HUB, *({self.landed} - {HUB})] if self.landed else [HUB, *self.names]
 
     def _decide(self) -> None:
         """What persons decided is worked off now and then, as the sites' processes do."""
