@@ -82,16 +82,17 @@ def _curves(plot: Curves) -> Chart:
         ends = pd.DataFrame({"x": [least, most], "y": [least, most]})
         layers.append(alt.Chart(ends).mark_line(color=QUIET, strokeDash=[4, 4]).encode(x=x, y=y))
     layers.append(base.mark_line(interpolate=step, strokeWidth=2).encode(x=x, y=y, color=colour, tooltip=tips))
-    if plot.beneath is not None:
-        layers += _beneath(plot.beneath)
-    return alt.layer(*layers).properties(height=_HEIGHT)
+    if plot.beneath is None:
+        return alt.layer(*layers).properties(height=_HEIGHT)
+    layers += _beneath(plot.beneath)
+    return alt.layer(*layers).properties(height=_HEIGHT + _UNDER_AXIS + _BENEATH * len(plot.beneath.rows))
 
 
 def _beneath(sheet: Sheet) -> list[alt.Chart]:
     """Numbers under the axis, each at its value of x: a row a line, its name at the left."""
     found = []
     for place, row in enumerate(sheet.rows):
-        y = alt.value(_HEIGHT + _UNDER_AXIS + _BENEATH * (place + 1))
+        y = _under(place + 1)
         cells = pd.DataFrame(
             {
                 "at": [float(at) for at in sheet.headings[1:]],
@@ -101,14 +102,19 @@ def _beneath(sheet: Sheet) -> list[alt.Chart]:
         words = alt.Chart(cells).mark_text(fontSize=11, color=WORDS, clip=False)
         found.append(words.encode(x=alt.X("at:Q"), y=y, text="text:N"))
         name = alt.Chart(pd.DataFrame({"text": [str(row[0])]}))
-        found.append(_at_left(name, _HEIGHT + _UNDER_AXIS + _BENEATH * (place + 1)))
+        found.append(_at_left(name, place + 1))
     heading = alt.Chart(pd.DataFrame({"text": [sheet.title]}))
-    return [*found, _at_left(heading, _HEIGHT + _UNDER_AXIS)]
+    return [*found, _at_left(heading, 0)]
 
 
-def _at_left(chart: alt.Chart, y: int) -> alt.Chart:
+def _under(place: int) -> Any:
+    """Relative to the plot's height, whatever that is: a page makes the whole fit into what the chart asks for."""
+    return alt.value({"expr": f"height + {_UNDER_AXIS + _BENEATH * place}"})
+
+
+def _at_left(chart: alt.Chart, place: int) -> alt.Chart:
     words = chart.mark_text(fontSize=11, color=WORDS, align="right", clip=False)
-    named: alt.Chart = words.encode(x=alt.value(-_LEFT), y=alt.value(y), text="text:N")
+    named: alt.Chart = words.encode(x=alt.value(-_LEFT), y=_under(place), text="text:N")
     return named
 
 
