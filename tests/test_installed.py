@@ -1,5 +1,7 @@
 """Another house's kind: installed as a wheel, imported only once its digest is allowed, and then like one of ours."""
 
+import importlib.util
+import py_compile
 import subprocess
 import sys
 import zipfile
@@ -83,6 +85,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         made = wheel(tmp_path / "made", **parts)
         subprocess.run([*pip, "--disable-pip-version-check", "--target", str(target), str(made)], check=True)
         monkeypatch.syspath_prepend(str(target))
+        monkeypatch.setattr(sys, "pycache_prefix", None)
         return target
 
     yield into
@@ -119,6 +122,31 @@ def test_any_byte_of_it_changes_the_digest_and_so_does_a_name(install: Install) 
     changed = installed.found()[KIND].digest
     assert changed != before
     installed.admit({KIND: before})
+    assert KIND not in jobs.KINDS
+
+
+def test_a_compiled_file_that_says_something_else_is_not_what_runs(install: Install, tmp_path: Path) -> None:
+    target = install()
+    digest = installed.found()[KIND].digest
+    other = tmp_path / "other.py"
+    other.write_text(MODULE.replace("Rows of a column", "Something else"))
+    cached = importlib.util.cache_from_source(str(target / "acme_kinds" / "rows.py"))
+    py_compile.compile(str(other), cached, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    assert installed.found()[KIND].digest == digest
+    installed.admit({KIND: digest})
+    assert jobs.KINDS[KIND].title == "Rows of a column"
+
+
+def test_a_folder_of_the_same_name_before_it_on_the_path_is_found(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install()
+    digest = installed.found()[KIND].digest
+    (tmp_path / "first" / "acme_kinds").mkdir(parents=True)
+    (tmp_path / "first" / "acme_kinds" / "__init__.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path / "first"))
+    assert "another 'acme_kinds' stands before its folder" in installed.found()[KIND].trouble
+    installed.admit({KIND: digest})
     assert KIND not in jobs.KINDS
 
 

@@ -11,10 +11,12 @@ in its policy (`kind_digests`), a hub in `hub.toml`. The digest is SHA-256 over 
 that the package installed, read from the disk; what the package in turn imports is not in it.
 """
 
+import sys
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import Distribution, EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Final
 
@@ -25,6 +27,7 @@ from hansa.errors import Refused
 
 GROUP: Final = "hansa.jobs"
 _LABEL: Final = b"hansa/kind/1\0"  # what is hashed first, so that the digest is of nothing else
+_NO_BYTECODE: Final = "/dev/null/hansa"  # a folder that can't exist
 _admitted: dict[str, str] = {}  # of this process: what was imported, with the digest that it had then
 
 
@@ -56,6 +59,9 @@ def admit(allowed: Mapping[str, str]) -> None:
         if one is None or one.trouble or one.digest != due:
             continue
         (point,) = entry_points(group=GROUP, name=kind)
+        # Compiled files are not in the digest, since pip and Python write them; so this process reads none from now on,
+        # also for what the kind imports when it is first asked.
+        sys.pycache_prefix = _NO_BYTECODE
         jobs.add(kind, import_module(point.module))
         _admitted[kind] = one.digest
 
@@ -93,9 +99,20 @@ def _looked_at(point: EntryPoint) -> Installed:
             raise Refused("its name is that of a kind of Hansa's own")
         if len(same) > 1:
             raise Refused("two packages bring a kind of this name")
-        return Installed(point.name, name, version, _digest(point.dist, point.module.partition(".")[0]))
+        folder = point.module.partition(".")[0]
+        digest = _digest(point.dist, folder)
+        _refuse_shadowed(point.dist, folder)
+        return Installed(point.name, name, version, digest)
     except Refused as refusal:
         return Installed(point.name, name, version, "", str(refusal))
+
+
+def _refuse_shadowed(package: Distribution, folder: str) -> None:
+    """What Python would import by this name must be what was hashed. Finding a folder runs nothing of it."""
+    spec = find_spec(folder)
+    own = Path(str(package.locate_file(folder))).resolve()
+    if spec is None or [Path(place).resolve() for place in spec.submodule_search_locations or ()] != [own]:
+        raise Refused(f"another '{folder}' stands before its folder on Python's path")
 
 
 def _digest(package: Distribution, folder: str) -> str:
